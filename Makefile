@@ -1,0 +1,40 @@
+# make run   serves the demo cluster on 127.0.0.1:1053 and prints dig lines to try
+# make test  lint, types, import contracts, tests
+# Both set up .venv on their own; they need Python 3.11 with venv, and nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: run test lint types contracts check bench clean
+
+run: $(STAMP)
+	$(BIN)/python -m kdns serve
+
+test: lint types contracts check
+
+lint: $(STAMP)
+	$(BIN)/ruff check kdns tests bench
+
+types: $(STAMP)
+	$(BIN)/mypy --strict kdns bench
+
+contracts: $(STAMP)
+	$(BIN)/lint-imports
+
+check: $(STAMP)
+	$(BIN)/python -m pytest -q
+
+# Needs NSD and Knot from Debian's packages and a C compiler for the load driver; see bench/README.md.
+bench: $(STAMP)
+	$(BIN)/python -m bench.serve
+	$(BIN)/python -m bench.memory
+
+clean:
+	rm -rf $(VENV) bench/out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
