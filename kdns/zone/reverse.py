@@ -1,0 +1,89 @@
+"""ReverseIndex: which subtrees an address belongs to, packed, for PTR answers and reverse empty non-terminals.
+
+One dictionary entry for each block of 256 neighbouring addresses instead of one for each address: pods of a node are
+neighbours, so an address costs five octets and not a hundred. Changed in place by its one owner, between queries.
+Not here: the order and the names of PTR targets (kdns.zone.cluster).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from struct import Struct
+
+_ENTRY = Struct("<BI")  # last octet of the address, number of the owner
+_BLOCK_DIGITS = {4: 6, 16: 30}  # hex digits of an address without its last octet
+
+
+class ReverseIndex:
+    """Packed addresses to owners. An owner may be added once for each of its addresses."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[bytes, bytes] = {}
+        self._numbers: dict[bytes, int] = {}
+        self._owners: list[bytes] = []
+        self._free: list[int] = []
+        self._sorted: dict[int, list[bytes]] = {}  # by address length; made when first asked for
+
+    def add(self, owner: bytes, addresses: Iterable[bytes]) -> None:
+        """Note that these distinct addresses belong to a new owner."""
+        number = self._number(owner)
+        for address in addresses:
+            block, entry = address[:-1], _ENTRY.pack(address[-1], number)
+            entries = self._blocks.get(block)
+            if entries is None and len(address) in self._sorted:
+                insort(self._sorted[len(address)], block)
+            self._blocks[block] = (entries or b"") + entry
+
+    def remove(self, owner: bytes, addresses: Iterable[bytes]) -> None:
+        """Forget an owner; `addresses` are those it was added with."""
+        number = self._numbers.pop(owner)
+        for address in addresses:
+            self._forget(address[:-1], _ENTRY.pack(address[-1], number))
+        self._free.append(number)
+
+    def owners(self, address: bytes) -> list[bytes]:
+        """The owners of an address, in no order."""
+        last = address[-1]
+        entries = _ENTRY.iter_unpack(self._blocks.get(address[:-1], b""))
+        return [self._owners[number] for octet, number in entries if octet == last]
+
+    def has_prefix(self, digits: str, octets: int) -> bool:
+        """Whether an address of `octets` octets starts with these hex digits (fewer than an address has)."""
+        in_block = digits[_BLOCK_DIGITS[octets] :]
+        blocks = self._sorted_blocks(octets)
+        low = bytes.fromhex(digits.ljust(2 * octets, "0"))[:-1]
+        high = bytes.fromhex(digits.ljust(2 * octets, "f"))[:-1]
+        at = bisect_left(blocks, low)
+        if at == len(blocks) or blocks[at] > high:
+            return False
+        if not in_block:
+            return True
+        return any(octet >> 4 == int(in_block, 16) for octet, _ in _ENTRY.iter_unpack(self._blocks[low]))
+
+    def _number(self, owner: bytes) -> int:
+        if self._free:
+            number = self._free.pop()
+            self._owners[number] = owner
+        else:
+            number = len(self._owners)
+            self._owners.append(owner)
+        self._numbers[owner] = number
+        return number
+
+    def _forget(self, block: bytes, entry: bytes) -> None:
+        left = b"".join(
+            other for (other,) in Struct("5s").iter_unpack(self._blocks[block]) if other != entry
+        )
+        if left:
+            self._blocks[block] = left
+            return
+        del self._blocks[block]
+        blocks = self._sorted.get(len(block) + 1)
+        if blocks is not None:
+            del blocks[bisect_left(blocks, block)]
+
+    def _sorted_blocks(self, octets: int) -> list[bytes]:
+        if octets not in self._sorted:
+            self._sorted[octets] = sorted(block for block in self._blocks if len(block) == octets - 1)
+        return self._sorted[octets]
