@@ -1,0 +1,289 @@
+"""The directives of a server block: one table of how each is read and printed, in CoreDNS's fixed order.
+
+In: statements. Out: model.ServerBlock with what they say, and back to lines.
+Not here: the options of `kubernetes` (cluster.py); the directives `errors` and `log` (logs.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+
+from kdns.corefile.cluster import parse_fallthrough, parse_kubernetes, print_fallthrough, print_kubernetes
+from kdns.corefile.duration import format_duration
+from kdns.corefile.environment import write
+from kdns.corefile.errors import CorefileError, nearest
+from kdns.corefile.lexer import Token
+from kdns.corefile.logs import duration, parse_errors, parse_log, print_errors, print_log
+from kdns.corefile.model import DEFAULT_BUFSIZE_OCTETS, Bind, ServerBlock, ZoneFile, is_address
+from kdns.corefile.options import (
+    Option,
+    fold,
+    fold_body,
+    no_arguments,
+    number,
+    one_argument,
+    some_arguments,
+)
+from kdns.corefile.parser import Statement
+from kdns.corefile.zones import parse_zones, zone_text
+
+COREDNS_ORDER = (
+    "root",
+    "metadata",
+    "geoip",
+    "cancel",
+    "tls",
+    "proxyproto",
+    "quic",
+    "grpc_server",
+    "https",
+    "https3",
+    "timeouts",
+    "multisocket",
+    "reload",
+    "nsid",
+    "bufsize",
+    "bind",
+    "debug",
+    "trace",
+    "ready",
+    "health",
+    "pprof",
+    "prometheus",
+    "errors",
+    "log",
+    "dnstap",
+    "local",
+    "dns64",
+    "acl",
+    "any",
+    "chaos",
+    "loadbalance",
+    "tsig",
+    "cache",
+    "rewrite",
+    "header",
+    "dnssec",
+    "autopath",
+    "minimal",
+    "template",
+    "transfer",
+    "hosts",
+    "route53",
+    "azure",
+    "clouddns",
+    "k8s_external",
+    "kubernetes",
+    "file",
+    "auto",
+    "secondary",
+    "etcd",
+    "loop",
+    "forward",
+    "grpc",
+    "erratic",
+    "whoami",
+    "on",
+    "sign",
+    "view",
+    "nomad",
+)
+"""Every directive of CoreDNS, in the order in which it acts whatever the order in the file (its plugin.cfg)."""
+
+MIN_BUFSIZE_OCTETS = 512  # RFC 6891 section 6.2.3
+MAX_BUFSIZE_OCTETS = 4096  # CoreDNS's own limit
+
+_MAX_INTERFACE_NAME = 15  # IFNAMSIZ without its NUL
+_ADDRESS_SHAPED = re.compile(r"\[.*|[0-9./]+(:[0-9]+)?|[0-9a-f.]*:[0-9a-f:.]*(/[0-9]+)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """How a directive changes the block it stands in, and its lines for a block; no lines where it says nothing."""
+
+    option: Option[ServerBlock]
+    lines: Callable[[ServerBlock], list[str]]
+
+
+def apply_directives(block: ServerBlock, statements: tuple[Statement, ...]) -> ServerBlock:
+    """The block with all that its directives say. Raises CorefileError."""
+    return fold(block, statements, {name: entry.option for name, entry in DIRECTIVES.items()}, _unknown)
+
+
+def print_directives(block: ServerBlock) -> list[str]:
+    """The lines of all directives of the block, in the fixed order."""
+    return [line for entry in DIRECTIVES.values() for line in entry.lines(block)]
+
+
+def _unknown(statement: Statement) -> CorefileError:
+    name = statement.name.text
+    if name in COREDNS_ORDER:
+        message = f"`{name}` is a directive of CoreDNS that kdns does not have (yet)"
+    elif statement.body is not None and not name.isidentifier():
+        message = f"unknown directive `{name}`: for a second server block, every block needs its `{{` and `}}`"
+    else:
+        message = f"unknown directive `{name}`{nearest(name, DIRECTIVES) or nearest(name, COREDNS_ORDER)}"
+    return CorefileError(statement.position, message)
+
+
+def _bufsize(block: ServerBlock, statement: Statement) -> ServerBlock:
+    if not statement.arguments:
+        return replace(block, bufsize=DEFAULT_BUFSIZE_OCTETS)
+    argument = one_argument(statement, "octets")
+    return replace(block, bufsize=number(argument, MIN_BUFSIZE_OCTETS, MAX_BUFSIZE_OCTETS))
+
+
+def _print_bufsize(block: ServerBlock) -> list[str]:
+    return [f"bufsize {block.bufsize}"] if block.bufsize != DEFAULT_BUFSIZE_OCTETS else []
+
+
+def _bind(block: ServerBlock, statement: Statement) -> ServerBlock:
+    start = Bind(_bind_names(statement))
+    return replace(block, bind=(*block.bind, fold_body(start, statement, {"except": Option(_except)})))
+
+
+def _except(bind: Bind, statement: Statement) -> Bind:
+    return replace(bind, excluded=_bind_names(statement))
+
+
+def _bind_names(statement: Statement) -> tuple[str, ...]:
+    arguments = some_arguments(statement, "at least one address or interface")
+    return tuple(dict.fromkeys(map(_bind_name, arguments)))
+
+
+def _bind_name(argument: Token) -> str:
+    """An address in its one spelling, or the name of an interface, which only the running server can look up."""
+    text = argument.text
+    if is_address(text):
+        return str(ip_address(text))
+    if _ADDRESS_SHAPED.fullmatch(text):
+        message = f"`{text}` is no address: `bind` takes it alone; the port stands in the key of the server block"
+        raise CorefileError(argument.position, message)
+    if len(text) > _MAX_INTERFACE_NAME or "/" in text or any(character.isspace() for character in text):
+        raise CorefileError(argument.position, f"`{text}` is neither an address nor the name of an interface")
+    return text
+
+
+def _print_bind(block: ServerBlock) -> list[str]:
+    return [line for bind in block.bind for line in _print_one_bind(bind)]
+
+
+def _print_one_bind(bind: Bind) -> list[str]:
+    head = " ".join(["bind", *map(write, bind.addresses)])
+    if not bind.excluded:
+        return [head]
+    return [f"{head} {{", "    " + " ".join(["except", *map(write, bind.excluded)]), "}"]
+
+
+def _loadbalance(block: ServerBlock, statement: Statement) -> ServerBlock:
+    fold_body(block, statement, {}, {"prefer": "kdns does not prefer subnets; remove the line"})
+    words = [argument.text for argument in statement.arguments]
+    if words[:1] == ["weighted"]:
+        message = "kdns has no weighted load balancing: use `loadbalance round_robin`"
+        raise CorefileError(statement.arguments[0].position, message)
+    if words not in ([], ["round_robin"]):
+        raise CorefileError(statement.arguments[-1].position, "`loadbalance` takes nothing or round_robin")
+    return replace(block, loadbalance=True)
+
+
+def _print_loadbalance(block: ServerBlock) -> list[str]:
+    return ["loadbalance"] if block.loadbalance else []
+
+
+def _file(block: ServerBlock, statement: Statement) -> ServerBlock:
+    path, *zones = some_arguments(statement, "the path of a zone file")
+    start = ZoneFile(path.text, parse_zones(tuple(zones)) or block.zones, position=statement.position)
+    for earlier in block.files:
+        for zone in set(earlier.zones).intersection(start.zones):
+            message = f"the zone {zone_text(zone)} is already read from {earlier.path} at {earlier.position}"
+            raise CorefileError(statement.position, message)
+    return replace(block, files=(*block.files, fold_body(start, statement, _FILE_OPTIONS)))
+
+
+def _file_reload(value: ZoneFile, statement: Statement) -> ZoneFile:
+    return replace(value, reload_ns=duration(one_argument(statement, "a duration")))
+
+
+def _file_fallthrough(value: ZoneFile, statement: Statement) -> ZoneFile:
+    return replace(value, fallthrough=parse_fallthrough(statement))
+
+
+def _without_effect(value: ZoneFile, _statement: Statement) -> ZoneFile:
+    return value
+
+
+_FILE_OPTIONS: dict[str, Option[ZoneFile]] = {
+    "reload": Option(_file_reload),
+    "fallthrough": Option(_file_fallthrough),
+    # A file is read again on any change; CoreDNS takes `upstream` without a meaning.
+    "reload_by_mtime": Option(_without_effect),
+    "upstream": Option(_without_effect),
+}
+
+
+def _print_files(block: ServerBlock) -> list[str]:
+    return [line for file in block.files for line in _print_file(file)]
+
+
+def _print_file(file: ZoneFile) -> list[str]:
+    head = " ".join(["file", write(file.path), *map(zone_text, file.zones)])
+    reload = [] if file.reload_ns is None else [f"reload {format_duration(file.reload_ns)}"]
+    options = [f"    {line}" for line in [*reload, *print_fallthrough(file.fallthrough)]]
+    return [f"{head} {{", *options, "}"] if options else [head]
+
+
+def _kubernetes(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, kubernetes=parse_kubernetes(statement, block.zones))
+
+
+def _print_kubernetes(block: ServerBlock) -> list[str]:
+    return print_kubernetes(block.kubernetes) if block.kubernetes else []
+
+
+def _errors(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, errors=parse_errors(statement))
+
+
+def _print_errors(block: ServerBlock) -> list[str]:
+    return print_errors(block.errors) if block.errors else []
+
+
+def _log(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, log=(*block.log, parse_log(statement)))
+
+
+def _print_logs(block: ServerBlock) -> list[str]:
+    return [line for log in block.log for line in print_log(log)]
+
+
+def _debug(block: ServerBlock, statement: Statement) -> ServerBlock:
+    no_arguments(statement)
+    return replace(block, debug=True)
+
+
+def _any(block: ServerBlock, statement: Statement) -> ServerBlock:
+    no_arguments(statement)
+    return replace(block, any=True)
+
+
+def _whoami(block: ServerBlock, statement: Statement) -> ServerBlock:
+    no_arguments(statement)
+    return replace(block, whoami=True)
+
+
+DIRECTIVES: dict[str, Directive] = {
+    "bufsize": Directive(Option(_bufsize), _print_bufsize),
+    "bind": Directive(Option(_bind, repeats=True, has_body=True), _print_bind),
+    "debug": Directive(Option(_debug), lambda block: ["debug"] if block.debug else []),
+    "errors": Directive(Option(_errors, has_body=True), _print_errors),
+    "log": Directive(Option(_log, repeats=True, has_body=True), _print_logs),
+    "any": Directive(Option(_any), lambda block: ["any"] if block.any else []),
+    "loadbalance": Directive(Option(_loadbalance, has_body=True), _print_loadbalance),
+    "kubernetes": Directive(Option(_kubernetes, has_body=True), _print_kubernetes),
+    "file": Directive(Option(_file, repeats=True, has_body=True), _print_files),
+    "whoami": Directive(Option(_whoami), lambda block: ["whoami"] if block.whoami else []),
+}
+"""Name to directive, in the order in which they act and are printed; a subsequence of COREDNS_ORDER."""

@@ -1,0 +1,226 @@
+"""What a Corefile says, as values: the one configuration model, whether it came from a file or from flags.
+
+Rules: names of zones are folded wire names; all values are immutable and compare by what they mean, so that
+positions do not count; defaults are CoreDNS's unless a comment says otherwise.
+Not here: the text they are read from (build.py) and printed to (printer.py); interfaces and files, which whoever
+serves looks up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import ip_address
+
+from kdns.corefile.errors import CorefileError, Position
+from kdns.corefile.logformat import COMMON_LOG_FORMAT
+from kdns.corefile.selector import Selector
+from kdns.wire.name import ROOT
+
+DEFAULT_PORT = 53
+# CoreDNS caps nothing without `bufsize`; we keep to what crosses every path unfragmented (DNS flag day 2020).
+DEFAULT_BUFSIZE_OCTETS = 1232
+DEFAULT_TTL = 5
+
+
+class PodMode(Enum):
+    """The `pods` option: which names `1-2-3-4.namespace.pod` exist."""
+
+    DISABLED = "disabled"
+    INSECURE = "insecure"
+    VERIFIED = "verified"
+
+
+class ResponseClass(Enum):
+    """The classes of replies that `log` can be limited to."""
+
+    ALL = "all"
+    DENIAL = "denial"
+    ERROR = "error"
+    SUCCESS = "success"
+
+
+class LogLevel(Enum):
+    """How loud a consolidated error is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """One `bind` line: addresses and names of interfaces, and which of their addresses not (`except`)."""
+
+    addresses: tuple[str, ...]
+    excluded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kubernetes:
+    """A cluster served as one or more zones.
+
+    manifests: paths as written, relative to the working directory.
+    namespaces, namespace_labels: show only these namespaces; at most one of the two is given.
+    labels: show only services, and their endpoints, with these labels.
+    fallthrough: zones in which a denial goes on to the next directive; None for nowhere, the root for everywhere.
+    """
+
+    zones: tuple[bytes, ...]
+    ttl: int = DEFAULT_TTL
+    pods: PodMode = PodMode.DISABLED
+    endpoint_pod_names: bool = False
+    namespaces: tuple[str, ...] = ()
+    namespace_labels: Selector | None = None
+    labels: Selector | None = None
+    noendpoints: bool = False
+    ignore_empty_service: bool = False
+    fallthrough: tuple[bytes, ...] | None = None
+    manifests: tuple[str, ...] = ()
+    position: Position = field(default=Position(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneFile:
+    """A `file` line: one master file, served as each of `zones`.
+
+    path: as written, relative to the working directory.
+    reload_ns: `reload`; 0 asks to read the file once. Other intervals say nothing to kdns, which watches the file.
+    """
+
+    path: str
+    zones: tuple[bytes, ...]
+    reload_ns: int | None = None
+    fallthrough: tuple[bytes, ...] | None = None
+    position: Position = field(default=Position(), compare=False)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether changes of the file are served while running."""
+        return self.reload_ns != 0
+
+
+@dataclass(frozen=True, slots=True)
+class Consolidate:
+    """Errors that match `pattern` are counted for `period_ns` and logged as one line."""
+
+    period_ns: int
+    pattern: str
+    level: LogLevel = LogLevel.ERROR
+    show_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """`errors`: failures while answering are logged."""
+
+    consolidate: tuple[Consolidate, ...] = ()
+    stacktrace: bool = False
+    position: Position = field(default=Position(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One `log` line: replies to names below `names`, of these classes or slower than `min_duration_ns`.
+
+    format: placeholders of kdns.corefile.logformat, `{common}` and `{combined}` already put in.
+    """
+
+    names: tuple[bytes, ...] = (ROOT,)
+    format: str = COMMON_LOG_FORMAT
+    classes: frozenset[ResponseClass] = frozenset({ResponseClass.ALL})
+    min_duration_ns: int | None = None
+    position: Position = field(default=Position(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerBlock:
+    """Zones on one port and what answers them.
+
+    A block of the text whose keys name several ports is one of these for each port.
+    bind: empty means every address.
+    loadbalance: whether the directive was given; addresses are rotated either way.
+    """
+
+    zones: tuple[bytes, ...]
+    port: int = DEFAULT_PORT
+    bind: tuple[Bind, ...] = ()
+    bufsize: int = DEFAULT_BUFSIZE_OCTETS
+    debug: bool = False
+    errors: Errors | None = None
+    log: tuple[Log, ...] = ()
+    any: bool = False
+    loadbalance: bool = False
+    kubernetes: Kubernetes | None = None
+    files: tuple[ZoneFile, ...] = ()
+    whoami: bool = False
+    position: Position = field(default=Position(), compare=False)
+
+    def addresses(self, resolve: Callable[[str], Sequence[str]]) -> tuple[str, ...]:
+        """The addresses to listen on; empty for every address. `resolve` gives those of an interface by its name.
+
+        Raises CorefileError when `bind` is given but leaves no address.
+        """
+        found = [address for bind in self.bind for address in _bound(bind, resolve)]
+        if self.bind and not found:
+            raise CorefileError(self.position, "`bind` leaves no address to listen on")
+        return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A place to listen on, over UDP and TCP, and the blocks served there. No address means every address."""
+
+    address: str | None
+    port: int
+    blocks: tuple[ServerBlock, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Corefile:
+    """A whole configuration. `sources`: the files it was read from, imports included, to watch for changes."""
+
+    blocks: tuple[ServerBlock, ...]
+    sources: tuple[str, ...] = field(default=(), compare=False)
+
+    def listeners(self, resolve: Callable[[str], Sequence[str]]) -> tuple[Listener, ...]:
+        """Where to listen, in the order written. `resolve` gives the addresses of an interface by its name.
+
+        Raises CorefileError when a block is left without an address, or two serve a zone in the same place.
+        """
+        groups: dict[tuple[str | None, int], list[ServerBlock]] = {}
+        for block in self.blocks:
+            for address in block.addresses(resolve) or (None,):
+                group = groups.setdefault((address, block.port), [])
+                _refuse_served(block, group)
+                group.append(block)
+        return tuple(Listener(address, port, tuple(blocks)) for (address, port), blocks in groups.items())
+
+
+def is_address(text: str) -> bool:
+    """Whether the text is an IP address, and not the name of an interface."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_served(block: ServerBlock, group: list[ServerBlock]) -> None:
+    """Refuse a zone that another block of the group serves: interfaces may come down to one address."""
+    for earlier in group:
+        if not set(earlier.zones).isdisjoint(block.zones):
+            message = f"after `bind` is looked up, this block serves a zone that the one at {earlier.position} serves"
+            raise CorefileError(block.position, message)
+
+
+def _bound(bind: Bind, resolve: Callable[[str], Sequence[str]]) -> list[str]:
+    excluded = {address for name in bind.excluded for address in _resolved(name, resolve)}
+    found = [address for name in bind.addresses for address in _resolved(name, resolve)]
+    return [address for address in found if address not in excluded]
+
+
+def _resolved(name: str, resolve: Callable[[str], Sequence[str]]) -> Sequence[str]:
+    return (name,) if is_address(name) else resolve(name)

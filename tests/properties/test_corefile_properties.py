@@ -1,0 +1,330 @@
+"""Invariants of the configuration language: any text is understood or refused, and printing loses nothing."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from typing import TypeVar
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from kdns.corefile import (
+    Bind,
+    Consolidate,
+    Corefile,
+    CorefileError,
+    Errors,
+    Kubernetes,
+    Log,
+    LogLevel,
+    PodMode,
+    ResponseClass,
+    Selector,
+    SelectorError,
+    ServerBlock,
+    ZoneFile,
+    decode,
+    from_flags,
+    parse_corefile,
+    parse_selector,
+    print_corefile,
+)
+from kdns.corefile.directives import COREDNS_ORDER
+from kdns.corefile.duration import MAX_NANOSECONDS, format_duration, parse_duration
+from kdns.corefile.environment import write
+from kdns.corefile.lexer import Kind, lex
+from kdns.corefile.logformat import COMBINED_LOG_FORMAT, COMMON_LOG_FORMAT
+from kdns.corefile.selector import Operator, Requirement
+from kdns.wire.name import ROOT, join
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
+
+ENVIRONMENT = {"A": "example.org", "B": "", "C": '"', "D": "{", "E": "a b", "F": "{$A}", "G": "x\\"}
+
+# Fragments that, strung together, reach deep into the grammar far more often than arbitrary characters do.
+WORDS = """
+manifests pods ttl labels namespaces namespace_labels fallthrough ignore empty_service noendpoints consolidate
+stacktrace class minDuration except reload import insecure denial round_robin show_first a=b !c,d in (x) 5 30s 512
+example.org example.net:53 . :1053 10.0.0.0/23 2001:db8::/33 dns://a tls://b 127.0.0.1 ::1 lo (s) s # ,
+{common} {remote} {/x} {$A} {$B} {$C} {%D%} {$E} {$F} {$G} \\ \\" "
+"""
+SHAPES = [
+    " { ",
+    " {\n",
+    "\n}",
+    "}",
+    "\n",
+    "\n",
+    "\r\n",
+    " ",
+    " ",
+    '"a b"',
+    '"\\""',
+    "\\\n",
+    "\ufeff",
+    "\0",
+    "\t",
+    "ü",
+]
+STARTS = [". {\n", "kubernetes a {\n manifests m\n", "log ", "bind ", "file f "]
+FRAGMENTS = st.sampled_from([*COREDNS_ORDER, *WORDS.split(), *SHAPES, *STARTS])
+PIECES = st.lists(FRAGMENTS, max_size=40)
+TEXTS = st.one_of(st.text(), PIECES.map("".join), PIECES.map(" ".join))
+
+
+def outcome(action: Callable[[], T], error: type[E]) -> T | E:
+    """What the action returns, or the one kind of error that it may raise."""
+    try:
+        return action()
+    except error as raised:
+        return raised
+
+
+def read(pattern: str) -> list[tuple[str, str]]:
+    """A world of files in which each file imports another one of the same name, one level up."""
+    return [(pattern, f"import ../{pattern}x\n")] if len(pattern) < 80 else []
+
+
+@given(TEXTS)
+@example("a\\")
+@example("a {\n log . \x85\n}")
+@example("::ffff:0:0/96 fe80::%1/64 {\n}")
+def test_any_text_is_a_corefile_that_prints_to_itself_or_a_corefile_error(text: str) -> None:
+    found = outcome(lambda: parse_corefile(text, read=read, environment=ENVIRONMENT), CorefileError)
+    if isinstance(found, Corefile):
+        assert parse_corefile(print_corefile(found)) == found
+    else:
+        assert str(found) == f"{found.file}:{found.line}:{found.column}: {found.message}"
+        assert min(found.line, found.column, len(found.message)) >= 1
+
+
+@given(st.binary())
+def test_any_octets_are_text_or_a_corefile_error(data: bytes) -> None:
+    found = outcome(lambda: decode(data, "Corefile"), CorefileError)
+    if isinstance(found, str):
+        assert found.encode() == data.removeprefix(b"\xef\xbb\xbf")
+    else:
+        assert min(found.line, found.column) >= 1
+
+
+@given(st.text())
+def test_positions_of_tokens_point_at_them(text: str) -> None:
+    tokens = outcome(lambda: lex(text, "Corefile"), CorefileError)
+    if isinstance(tokens, CorefileError):
+        return
+    lines = text.removeprefix("\ufeff").split("\n")
+    for token in tokens:
+        rest = lines[token.position.line - 1][token.position.column - 1 :]
+        assert rest.startswith('"' if token.kind is Kind.QUOTED else token.text)
+
+
+@given(st.text())
+def test_a_word_that_can_be_written_is_read_back(word: str) -> None:
+    written = outcome(lambda: write(word), ValueError)
+    if isinstance(written, str):
+        assert [token.text for token in lex(written, "Corefile")] == [word]
+
+
+# Models, as general as the language can write them down.
+LABELS = st.one_of(
+    st.sampled_from([b"example", b"org", b"cluster", b"local", b"in-addr", b"arpa", b"import", b"(s)", b"10"]),
+    st.binary(min_size=1, max_size=12).map(bytes.lower),
+)
+
+
+NAMES = st.lists(LABELS, max_size=4).map(join)
+ZONES = st.lists(NAMES, min_size=1, max_size=3, unique=True).map(tuple)
+FALLTHROUGH = st.one_of(st.none(), ZONES)
+
+
+def _writable(word: str) -> bool:
+    return bool(word) and isinstance(outcome(lambda: write(word), ValueError), str)
+
+
+PATHS = st.one_of(
+    st.text(string.ascii_letters + string.digits + "./-_ #\"'{}$", min_size=1, max_size=20), st.text(min_size=1)
+).filter(_writable)
+NANOSECONDS = st.one_of(st.integers(0, 10**11), st.integers(0, MAX_NANOSECONDS))
+NAMESPACES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,10}[a-z0-9])?", fullmatch=True)
+LABEL_WORDS = st.from_regex(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,10}[A-Za-z0-9])?", fullmatch=True)
+LABEL_KEYS = st.one_of(LABEL_WORDS, LABEL_WORDS.map("example.org/{}".format)).filter(
+    lambda key: key not in ("in", "notin")
+)
+LABEL_VALUES = st.one_of(st.just(""), LABEL_WORDS)
+SETS = st.lists(LABEL_VALUES, min_size=1, max_size=4, unique=True).map(lambda values: tuple(sorted(values)))
+REQUIREMENTS = st.one_of(
+    st.builds(Requirement, LABEL_KEYS, st.sampled_from([Operator.EXISTS, Operator.ABSENT])),
+    st.builds(Requirement, LABEL_KEYS, st.sampled_from([Operator.IN, Operator.NOT_IN]), SETS),
+)
+SELECTORS = st.lists(REQUIREMENTS, min_size=1, max_size=3).map(lambda found: Selector(tuple(found)))
+ADDRESSES = st.one_of(st.ip_addresses().map(str), st.from_regex(r"[g-z][a-z0-9.:-]{0,14}", fullmatch=True))
+ADDRESS_LISTS = st.lists(ADDRESSES, min_size=1, max_size=3, unique=True).map(tuple)
+BINDS = st.builds(Bind, ADDRESS_LISTS, st.one_of(st.just(()), ADDRESS_LISTS))
+FORMATS = st.one_of(
+    st.sampled_from([COMMON_LOG_FORMAT, COMBINED_LOG_FORMAT, '{"q":"{name}"}', "{/a} # {port}"]),
+    st.text(string.printable, max_size=20).map("{rcode}".__add__).filter(lambda text: "{" not in text[1:]),
+).filter(_writable)
+SOME_CLASSES = [ResponseClass.DENIAL, ResponseClass.ERROR, ResponseClass.SUCCESS]
+CLASSES = st.one_of(st.just(frozenset({ResponseClass.ALL})), st.frozensets(st.sampled_from(SOME_CLASSES), min_size=1))
+LOGS = st.builds(Log, ZONES, FORMATS, CLASSES, st.one_of(st.none(), NANOSECONDS))
+PATTERNS = st.sampled_from(["x", "^a b$", ".* i/o timeout$", "#", '"', r"\d+\.", "{", "}", "(a|b)"])
+CONSOLIDATES = st.builds(Consolidate, NANOSECONDS.filter(bool), PATTERNS, st.sampled_from(LogLevel), st.booleans())
+ERRORS = st.builds(Errors, st.lists(CONSOLIDATES, max_size=3).map(tuple), st.booleans())
+FILES = st.builds(ZoneFile, PATHS, ZONES, st.one_of(st.none(), NANOSECONDS), FALLTHROUGH)
+
+
+@st.composite
+def kubernetes(draw: st.DrawFn) -> Kubernetes:
+    by_name = draw(st.booleans())
+    return Kubernetes(
+        zones=tuple(dict.fromkeys((join([b"cluster", b"local"]), *draw(ZONES)))),
+        ttl=draw(st.integers(0, 3600)),
+        pods=draw(st.sampled_from(PodMode)),
+        endpoint_pod_names=draw(st.booleans()),
+        namespaces=tuple(draw(st.lists(NAMESPACES, unique=True, max_size=3))) if by_name else (),
+        namespace_labels=None if by_name else draw(st.one_of(st.none(), SELECTORS)),
+        labels=draw(st.one_of(st.none(), SELECTORS)),
+        noendpoints=draw(st.booleans()),
+        ignore_empty_service=draw(st.booleans()),
+        fallthrough=draw(FALLTHROUGH),
+        manifests=tuple(draw(st.lists(PATHS, min_size=1, max_size=3))),
+    )
+
+
+@st.composite
+def corefiles(draw: st.DrawFn) -> Corefile:
+    """Blocks on ports of their own, so that none overlap; files of one block with zones of their own."""
+    ports = draw(st.lists(st.integers(0, 65535), min_size=1, max_size=3, unique=True))
+    return Corefile(tuple(draw(blocks(port)) for port in ports))
+
+
+@st.composite
+def blocks(draw: st.DrawFn, port: int) -> ServerBlock:
+    files = draw(st.lists(FILES, max_size=2))
+    if len(files) == 2 and set(files[0].zones) & set(files[1].zones):
+        files.pop()
+    return ServerBlock(
+        zones=draw(ZONES),
+        port=port,
+        bind=tuple(draw(st.lists(BINDS, max_size=2))),
+        bufsize=draw(st.integers(512, 4096)),
+        debug=draw(st.booleans()),
+        errors=draw(st.one_of(st.none(), ERRORS)),
+        log=tuple(draw(st.lists(LOGS, max_size=2))),
+        any=draw(st.booleans()),
+        loadbalance=draw(st.booleans()),
+        kubernetes=draw(st.one_of(st.none(), kubernetes())),
+        files=tuple(files),
+        whoami=draw(st.booleans()),
+    )
+
+
+@given(corefiles())
+def test_parsing_what_was_printed_gives_the_same_model(corefile: Corefile) -> None:
+    printed = print_corefile(corefile)
+    assert parse_corefile(printed) == corefile
+    assert print_corefile(parse_corefile(printed)) == printed
+
+
+@given(NANOSECONDS)
+def test_parsing_a_formatted_duration_gives_the_same_time(nanoseconds: int) -> None:
+    assert parse_duration(format_duration(nanoseconds)) == nanoseconds
+
+
+@given(st.one_of(st.text(), st.text("0123456789.hmsunµ")))
+def test_any_text_is_a_duration_in_range_or_a_value_error(text: str) -> None:
+    found = outcome(lambda: parse_duration(text), ValueError)
+    assert 0 <= found <= MAX_NANOSECONDS if isinstance(found, int) else text in str(found)
+
+
+@given(SELECTORS)
+def test_parsing_a_written_selector_gives_the_same_selector(selector: Selector) -> None:
+    assert parse_selector(str(selector)) == selector
+
+
+@given(st.one_of(st.text(), st.text("ab=!,()<> /")))
+def test_any_text_is_a_selector_or_a_selector_error_with_an_offset_inside_it(text: str) -> None:
+    found = outcome(lambda: parse_selector(text), SelectorError)
+    if isinstance(found, Selector):
+        assert parse_selector(str(found)) == found
+    else:
+        assert 0 <= found.offset <= len(text)
+
+
+@given(SELECTORS, st.dictionaries(LABEL_KEYS, LABEL_VALUES, max_size=3))
+def test_a_selector_matches_when_each_requirement_does(selector: Selector, labels: dict[str, str]) -> None:
+    assert selector.matches(labels) == all(Selector((one,)).matches(labels) for one in selector.requirements)
+
+
+OPPOSITES = {Operator.IN: Operator.NOT_IN, Operator.EXISTS: Operator.ABSENT}
+
+
+@given(LABEL_KEYS, st.sampled_from(list(OPPOSITES)), SETS, st.dictionaries(LABEL_KEYS, LABEL_VALUES, max_size=3))
+def test_opposite_requirements_never_agree(
+    key: str, operator: Operator, values: tuple[str, ...], labels: dict[str, str]
+) -> None:
+    one, other = Requirement(key, operator, values), Requirement(key, OPPOSITES[operator], values)
+    for found in (labels, {**labels, key: values[0]}):
+        assert one.matches(found) != other.matches(found)
+
+
+FLAG_TEXTS = st.lists(
+    st.one_of(st.text(), st.sampled_from([":53", "127.0.0.1:1", "[::1]:2", "a.zone", "b=c"])), max_size=3
+)
+
+
+@given(FLAG_TEXTS, FLAG_TEXTS, FLAG_TEXTS)
+def test_any_flags_are_a_corefile_that_prints_to_itself_or_a_corefile_error(
+    listen: list[str], manifests: list[str], zones: list[str]
+) -> None:
+    found = outcome(lambda: from_flags(listen, manifests, zones), CorefileError)
+    if isinstance(found, Corefile):
+        assert found.blocks[0].zones == (ROOT,)
+        assert parse_corefile(print_corefile(found)) == found
+    else:
+        assert found.file in ("--listen", "--manifests", "--zones")
+
+
+# The same words in another form must mean the same.
+LINE_STARTS = st.sampled_from(["\n", "\n\n", "\r\n\t", ' # a comment "{\n  ', "\n#\\\n"])
+GAPS = st.sampled_from([" ", "\t", "  ", "\u00a0", " \\\n", " \\\r\n  "])
+
+
+@given(corefiles(), st.data())
+def test_layout_and_comments_change_nothing(corefile: Corefile, data: st.DataObject) -> None:
+    text = ""
+    for token in lex(print_corefile(corefile), "Corefile"):
+        gap = data.draw(LINE_STARTS if token.starts_line else GAPS)
+        text += gap + (write(token.text) if token.is_word else token.text)
+    assert parse_corefile(text) == corefile
+
+
+@given(corefiles())
+def test_words_from_the_environment_mean_what_they_mean_in_the_text(corefile: Corefile) -> None:
+    environment: dict[str, str] = {}
+    text = ""
+    for token in lex(print_corefile(corefile), "Corefile"):
+        name = f"V{len(environment)}"
+        environment[name] = token.text
+        text += ("\n" if token.starts_line else " ") + (f'"{{${name}}}"' if token.is_word else token.text)
+    assert parse_corefile(text, environment=environment) == corefile
+
+
+@given(corefiles())
+def test_a_corefile_spread_over_imported_files_says_the_same(corefile: Corefile) -> None:
+    files = {f"part{i}": print_corefile(Corefile((block,))) for i, block in enumerate(corefile.blocks)}
+    text = "".join(f"import {name}\n" for name in files)
+    spread = parse_corefile(text, read=lambda path: [(path, files[path])])
+    assert spread == corefile
+    assert spread.sources == ("Corefile", *files)
+
+
+@given(corefiles())
+def test_a_corefile_made_of_snippets_says_the_same(corefile: Corefile) -> None:
+    text = ""
+    for i, block in enumerate(corefile.blocks):
+        keys, _, body = print_corefile(Corefile((block,))).partition("{\n")
+        text += f"(s{i}) {{\n{body}\n{keys}{{\n import s{i}\n}}\n"
+    assert parse_corefile(text) == corefile
