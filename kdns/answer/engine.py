@@ -1,0 +1,188 @@
+"""All that a worker answers with: the sources, the sites that serve them, the kept replies.
+
+    image = engine.new_image(); image.apply(delta) ...; engine.publish(image)      the whole, loaded aside
+    engine.apply(delta)                                                            one change
+
+Used by one thread. A change is applied between two queries and is whole when the next one is answered; it drops
+exactly the replies it makes wrong. Not here: how deltas arrive (kdns.server.feed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from kdns.answer.responder import Responder
+from kdns.answer.site import Backend, Site
+from kdns.answer.spec import NEGATIVE_TTL, ClusterSpec, FileSpec, SiteSpec, Specification
+from kdns.answer.table import GENERATION
+from kdns.zone.cluster import ClusterState, ForwardZone, ReverseZone, is_reverse
+from kdns.zone.delta import ZoneDelta
+from kdns.zone.masterzone import MasterZone, MasterZoneBuilder
+from kdns.zone.model import Dependency, Zone
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+class ClusterSource:
+    """A source of subtrees and the zones that show it."""
+
+    def __init__(self, index: int, spec: ClusterSpec, negative_ttl: int) -> None:
+        self._index = index
+        self._spec = spec
+        self._negative_ttl = negative_ttl
+        self._state = ClusterState(index)
+        self.zones = self._make_zones()
+
+    def apply(self, delta: ZoneDelta) -> set[Dependency]:
+        """Make a change; returns what it may have made wrong. A `reset` is for a new source only."""
+        return self._state.apply(delta)
+
+    def _make_zones(self) -> dict[bytes, Zone]:
+        spec, state = self._spec, self._state
+        forward = [apex for apex in spec.zones if not is_reverse(apex)]
+        zones: dict[bytes, Zone] = {
+            apex: ForwardZone(state, apex, spec.ttl, self._negative_ttl, spec.pods, spec.listeners)
+            for apex in forward
+        }
+        for apex in spec.zones:
+            if is_reverse(apex):
+                primary = forward[0] if forward else apex
+                zones[apex] = ReverseZone(state, apex, primary, spec.ttl, self._negative_ttl, spec.listeners)
+        return zones
+
+
+class FileSource:
+    """A source that is one zone file; its zone exists once all parts have been applied.
+
+    dependency: what every reply made of the zone depends on.
+    """
+
+    def __init__(self, index: int, spec: FileSpec) -> None:
+        self.dependency: Dependency = (index, b"")
+        self._builder = MasterZoneBuilder(index)
+        self._apex = spec.apex
+        self._zone: MasterZone | None = None
+
+    def apply(self, delta: ZoneDelta) -> set[Dependency]:
+        """Add records. A zone file changes as a whole, so that nothing depends on a part."""
+        for rrset in delta.rrsets:
+            self._builder.add(rrset)
+        return set()
+
+    @property
+    def zones(self) -> dict[bytes, Zone]:
+        """The zone, built when first asked for."""
+        if self._zone is None:
+            self._zone = self._builder.build()
+        return {self._apex: self._zone}
+
+
+Source = ClusterSource | FileSource
+
+
+class Image:
+    """The sources as they will be: filled part by part, not visible until published."""
+
+    def __init__(self, sources: list[Source]) -> None:
+        self.sources = sources
+
+    def apply(self, delta: ZoneDelta) -> None:
+        """Apply one part."""
+        self.sources[delta.source].apply(delta)
+
+
+class Engine:
+    """See the module's docstring.
+
+    counts: from kdns.observe.counters.new_counts, or a former worker's.
+    rng: draws where rotations start.
+    generation: how many replies each table keeps before the old ones go.
+    """
+
+    def __init__(
+        self,
+        specification: Specification,
+        counts: list[int],
+        rng: Random,
+        on_failure: Callable[[Exception, bytes], None],
+        negative_ttl: int = NEGATIVE_TTL,
+        generation: int = GENERATION,
+    ) -> None:
+        self._specs = specification.sources
+        self._negative_ttl = negative_ttl
+        self._sources: list[Source] = []
+        self._zone_maps: list[dict[bytes, Zone]] = [{} for _ in self._specs]
+        self._serials: dict[Zone, list[bytes]] = {}
+        sites = [self._site(site) for site in specification.sites]
+        # Listeners with the same sites share one responder, and so its kept replies.
+        self._responders = {
+            indexes: Responder(
+                tuple(sites[i] for i in indexes), counts, rng, self._serial_cell, on_failure, generation
+            )
+            for indexes in specification.listeners
+        }
+        self._listeners = specification.listeners
+
+    def responder(self, listener: int) -> Responder:
+        """The responder of a listener (index into Specification.listeners)."""
+        return self._responders[self._listeners[listener]]
+
+    def new_image(self) -> Image:
+        """Empty sources, to be filled and published."""
+        return Image([self.new_source(index) for index in range(len(self._specs))])
+
+    def new_source(self, index: int) -> Source:
+        """One empty source, to be filled and published."""
+        spec = self._specs[index]
+        if isinstance(spec, ClusterSpec):
+            return ClusterSource(index, spec, self._negative_ttl)
+        return FileSource(index, spec)
+
+    def publish(self, image: Image) -> None:
+        """Answer from these sources from now on."""
+        self._sources = list(image.sources)
+        self._zone_maps[:] = [source.zones for source in self._sources]
+        self._serials.clear()
+        for responder in self._responders.values():
+            responder.publish()
+
+    def publish_source(self, index: int, source: FileSource) -> None:
+        """Answer from this zone file from now on, and from the other sources as before."""
+        for zone in self._zone_maps[index].values():
+            self._serials.pop(zone, None)
+        self._sources[index] = source
+        self._zone_maps[index] = source.zones
+        for responder in self._responders.values():
+            responder.replace(source.dependency)
+
+    def apply(self, delta: ZoneDelta) -> None:
+        """Apply one change of a cluster's source."""
+        self._drop(self._sources[delta.source].apply(delta))
+
+    def _site(self, spec: SiteSpec) -> Site:
+        """Clusters stand each for themselves; the zone files of a site are one backend: the longest zone wins."""
+        clusters = [i for i in spec.sources if isinstance(self._specs[i], ClusterSpec)]
+        files = [i for i in spec.sources if isinstance(self._specs[i], FileSpec)]
+        backends = [self._backend((i,)) for i in clusters]
+        if files:
+            backends.append(self._backend(tuple(files)))
+        return Site(spec.zones, tuple(backends), spec.any_hinfo, spec.whoami, spec.max_udp_octets)
+
+    def _backend(self, sources: tuple[int, ...]) -> Backend:
+        spec, maps = self._specs[sources[0]], self._zone_maps
+        fallthrough = spec.fallthrough if isinstance(spec, ClusterSpec) else ()
+        if len(sources) == 1:
+            only = sources[0]
+            return Backend(lambda: maps[only], fallthrough)
+        return Backend(lambda: {apex: zone for i in sources for apex, zone in maps[i].items()}, fallthrough)
+
+    def _serial_cell(self, zone: Zone) -> list[bytes]:
+        return self._serials.setdefault(zone, [zone.serial.to_bytes(4)])
+
+    def _drop(self, changed: set[Dependency]) -> None:
+        for zone, cell in self._serials.items():
+            cell[0] = zone.serial.to_bytes(4)
+        for responder in self._responders.values():
+            responder.drop(changed)

@@ -1,0 +1,109 @@
+"""A site: one server block, and which of its zones decides a name.
+
+CoreDNS's order holds whatever the order in the Corefile: clusters first, then zone files; among the zones of one
+kind the longest wins. A cluster zone may pass a name on (`fallthrough`): only what owns records there stays.
+Not here: the choice among sites, which the responder makes by the longest zone of a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kdns.wire.name import suffixes
+from kdns.zone.model import Found, Kind, Zone
+from kdns.zone.rrset import RRset
+
+_PASSED_ON = frozenset((Kind.ABSENT, Kind.EMPTY))
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Zones of one kind, by apex; `fallthrough` names below which a denial passes the question on."""
+
+    zones: Callable[[], dict[bytes, Zone]]
+    fallthrough: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One server block; the fields are those of kdns.answer.spec.SiteSpec."""
+
+    zones: tuple[bytes, ...]
+    backends: tuple[Backend, ...]
+    any_hinfo: bool
+    whoami: bool
+    max_udp_octets: int
+
+    def zone_of(self, qname: bytes) -> Zone | None:
+        """The zone that decides a folded name, None if the name is in no zone of the site.
+
+        The last zone that covers a name keeps it even where it may pass it on: there is nowhere to pass it to.
+        """
+        ancestors = suffixes(qname)
+        decides: Zone | None = None
+        passed_on = False
+        for backend in self.backends:
+            zones = backend.zones()
+            zone = next((zones[apex] for apex in ancestors if apex in zones), None)
+            if zone is None:
+                continue
+            decides = _Passed(zone) if passed_on else zone
+            passed_on = True
+            if not any(apex in ancestors for apex in backend.fallthrough):
+                break
+            if zone.find(qname).kind not in _PASSED_ON:
+                break
+        return decides
+
+    def deciders(self) -> dict[bytes, Zone | None]:
+        """For each apex of the site the zone that decides all names of which it is the longest ancestor here.
+
+        None where that differs from name to name because a zone may pass names on.
+        """
+        apexes = {*self.zones, *(apex for backend in self.backends for apex in backend.zones())}
+        return {apex: self._decider(apex) for apex in apexes}
+
+    def _decider(self, apex: bytes) -> Zone | None:
+        ancestors = suffixes(apex)
+        for backend in self.backends:
+            zones = backend.zones()
+            zone = next((zones[name] for name in ancestors if name in zones), None)
+            if zone is not None:
+                return None if backend.fallthrough else zone
+        return None
+
+
+class _Passed:
+    """A zone that is asked because another one passed the question on.
+
+    What it answers is never kept: a name that turns up in the other zone would have to drop it.
+    """
+
+    def __init__(self, zone: Zone) -> None:
+        self._zone = zone
+
+    @property
+    def apex(self) -> bytes:
+        return self._zone.apex
+
+    @property
+    def serial(self) -> int:
+        return self._zone.serial
+
+    @property
+    def soa(self) -> RRset:
+        return self._zone.soa
+
+    @property
+    def negative_ttl(self) -> int:
+        return self._zone.negative_ttl
+
+    def find(self, qname: bytes) -> Found:
+        return self._zone.find(qname)._replace(lasting=False)
+
+    def denies(self, qname: bytes) -> int | None:
+        return self._zone.denies(qname)
+
+    def addresses(self, name: bytes) -> tuple[RRset, ...]:
+        return self._zone.addresses(name)

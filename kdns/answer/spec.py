@@ -1,0 +1,68 @@
+"""What the answering side is told of the configuration: sources, and the sites that serve them.
+
+A source is one stream of ZoneDeltas (a `kubernetes` block, a zone file); deltas name it by its index in
+`Specification.sources`. A site is one server block. Not here: the Corefile (kdns.corefile), which
+kdns.server.assembly turns into this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kdns.zone.cluster import PodNames
+
+MAX_UDP_OCTETS = 1232  # what crosses every path unfragmented (DNS flag day 2020); `bufsize` changes it
+NEGATIVE_TTL = 5  # at most this long may a denial of a cluster name be believed
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """A source of subtrees, served in one or more forward zones and any number of reverse zones.
+
+    zones: folded apexes, forward ones first in the order written; the first forward one names PTR targets.
+    ttl: TTL of positive answers.
+    fallthrough: zones (folded names) in which a denial passes the question on; () for none.
+    listeners: packed addresses that this server answers on: those of `ns.dns` where no subtree covers them.
+    """
+
+    zones: tuple[bytes, ...]
+    ttl: int = 5
+    pods: PodNames = PodNames.DISABLED
+    fallthrough: tuple[bytes, ...] = ()
+    listeners: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpec:
+    """A source that is one zone file."""
+
+    apex: bytes
+
+
+SourceSpec = ClusterSpec | FileSpec
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSpec:
+    """One server block: the names it takes (folded apexes) and what answers them, in order.
+
+    sources: indexes into Specification.sources, clusters before files (CoreDNS's fixed order).
+    any_hinfo: the `any` directive: ANY is answered HINFO without a lookup (RFC 8482).
+    whoami: names that nothing else answers are answered with the client's address.
+    max_udp_octets: cap on UDP replies (`bufsize`).
+    """
+
+    zones: tuple[bytes, ...]
+    sources: tuple[int, ...] = ()
+    any_hinfo: bool = False
+    whoami: bool = False
+    max_udp_octets: int = MAX_UDP_OCTETS
+
+
+@dataclass(frozen=True, slots=True)
+class Specification:
+    """All sources, and for each listener the sites that share it (indexes into `sites`)."""
+
+    sources: tuple[SourceSpec, ...] = ()
+    sites: tuple[SiteSpec, ...] = ()
+    listeners: tuple[tuple[int, ...], ...] = field(default=())
