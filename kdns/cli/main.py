@@ -1,0 +1,132 @@
+"""`kdns`: which command it is, and what becomes of errors that are the user's.
+
+    kdns serve ...          answer queries (kdns.cli.serve)
+    kdns -conf Corefile     the same, as CoreDNS is started
+    kdns check PATH...      say what is wrong with files (kdns.cli.check)
+    kdns version
+
+Exit status: 0 done, 1 an error of the user's, 2 wrong usage or an extra that is missing. Nothing of the server is
+imported before the command is known, so that a plain install can say which extra it lacks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from kdns import __version__
+
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+# What kdns[server] brings, by the name that is imported.
+_SERVER_MODULES = frozenset(("dns", "dnslib", "kubernetes", "msgspec", "prometheus_client", "uvloop", "yaml"))
+_HELP = frozenset(("-h", "--help"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line, without the name of the program; returns the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or (words[0].startswith("-") and words[0] not in _HELP):
+        words.insert(0, "serve")
+    options = make_parser().parse_args(words)
+    if getattr(options, "version", False):
+        return print_version()
+    try:
+        return int(_COMMANDS[options.command](options))
+    except ModuleNotFoundError as error:
+        return _explain_missing(options.command, error)
+    except BrokenPipeError:
+        # Whoever read our output has had enough; the interpreter must not find out once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        return EXIT_ERROR
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line; CoreDNS's flags keep their single dash, and take two as well."""
+    parser = argparse.ArgumentParser(prog="kdns", description="DNS for Kubernetes services.", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_serve(commands.add_parser("serve", help="answer DNS queries", allow_abbrev=False))
+    check = commands.add_parser("check", help="say what is wrong with manifests, zone files and Corefiles")
+    check.add_argument("paths", nargs="+", metavar="PATH", help="a file, or a directory of them")
+    commands.add_parser("version", help="print the version")
+    return parser
+
+
+def print_version() -> int:
+    """What CoreDNS's -version prints, about us."""
+    system, python = platform.system().lower(), platform.python_implementation()
+    print(f"kdns-{__version__}\n{system}/{platform.machine()}, {python} {platform.python_version()}")
+    return 0
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Answer DNS queries. What is served is read from -conf, else from the flags, else from ./Corefile;"
+        " without any of them it is a demo on 127.0.0.1:1053."
+    )
+    corefile = parser.add_argument_group("from a Corefile, as CoreDNS is started")
+    corefile.add_argument("-conf", "--conf", metavar="FILE", help="Corefile to read")
+    corefile.add_argument(
+        "-dns.port", "--dns.port", "-p", dest="dns_port", type=_port, metavar="PORT",
+        help="port where the Corefile, or --listen, names none",
+    )
+    corefile.add_argument("-quiet", "--quiet", action="store_true", help="log nothing that is as it should be")
+    corefile.add_argument("-version", "--version", action="store_true", help="print the version")
+    flags = parser.add_argument_group("without a Corefile")
+    flags.add_argument(
+        "--listen", action="append", default=[], metavar="ADDRESS:PORT", help="repeatable; default :53"
+    )
+    flags.add_argument(
+        "--manifests", action="extend", nargs="+", default=[], metavar="PATH",
+        help="Kubernetes objects: files, directories, patterns; `kubectl get -o json` output too",
+    )
+    flags.add_argument(
+        "--zones", action="extend", nargs="+", default=[], metavar="PATH",
+        help="zone files: ORIGIN.zone, or ORIGIN=PATH",
+    )
+    parser.add_argument("--print-corefile", action="store_true", help="print what would be served, and end")
+    parser.add_argument(
+        "--workers", type=_workers, default=os.environ.get("KDNS_WORKERS") or None, metavar="N",
+        help="processes that answer; default: what CPUs and memory allow, at most 4 (KDNS_WORKERS)",
+    )
+
+
+def _serve(options: argparse.Namespace) -> int:
+    return int(import_module("kdns.cli.serve").run(options))
+
+
+def _check(options: argparse.Namespace) -> int:
+    return int(import_module("kdns.cli.check").run(options.paths))
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "serve": _serve,
+    "check": _check,
+    "version": lambda _: print_version(),
+}
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text} is not a port: 1 to 65535")
+    return int(text)
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of workers: 1 to 64")
+    return int(text)
+
+
+def _explain_missing(command: str, error: ModuleNotFoundError) -> int:
+    module = (error.name or "").partition(".")[0]
+    if module not in _SERVER_MODULES:
+        raise error
+    print(f"kdns {command} needs `{module}`, which is not installed: pip install 'kdns[server]'", file=sys.stderr)
+    return EXIT_USAGE

@@ -1,0 +1,46 @@
+"""`kdns serve`: from the command line to a running supervisor."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from kdns.cli.configuration import Configuration, choose
+from kdns.cli.demo import DEMO_HOST, DEMO_PORT, dig_lines
+from kdns.corefile import CorefileError, print_corefile
+from kdns.observe.logs import Log
+from kdns.server.assembly import Plan, assemble
+from kdns.server.interfaces import interface_addresses, machine_addresses
+from kdns.server.process import EXIT_ERROR, EXIT_OK
+from kdns.server.sizing import Bound, default_workers
+from kdns.server.supervisor import Supervisor
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve as the options say; returns the exit status."""
+    try:
+        configuration = choose(options)
+        if options.print_corefile:
+            sys.stdout.write(print_corefile(configuration.read()))
+            return EXIT_OK
+    except CorefileError as error:
+        print(error, file=sys.stderr)
+        return EXIT_ERROR
+    log = Log(quiet=options.quiet)
+    _introduce(configuration, options, log)
+
+    def load() -> Plan:
+        return assemble(configuration.read(), interface_addresses, machine_addresses)
+
+    workers = Bound(options.workers, "--workers") if options.workers else default_workers()
+    return Supervisor(load, workers, log).run()
+
+
+def _introduce(configuration: Configuration, options: argparse.Namespace, log: Log) -> None:
+    """Say what is going to be served, and if it is the demo, what to ask it."""
+    if not configuration.is_demo:
+        log.info(f"configuration: {configuration.origin}")
+        return
+    log.info("no configuration named (-conf, --manifests, --zones, ./Corefile): serving the demo; try")
+    for line in dig_lines(DEMO_HOST, options.dns_port or DEMO_PORT):
+        log.info(f"    {line}")

@@ -1,0 +1,146 @@
+"""The configuration model to what the processes need: a specification for the engine, addresses, sources to read.
+
+In: a Corefile, and callables that know this machine's addresses. Out: a Plan. No IO of its own. Sources are
+numbered once: two ports that serve the same cluster, or the same zone file, share its data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from kdns.answer.spec import ClusterSpec, FileSpec, SiteSpec, SourceSpec, Specification
+from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, ServerBlock, ZoneFile
+from kdns.server.sockets import WILDCARD_HOSTS, Address
+from kdns.zone.cluster import PodNames
+
+Resolve = Callable[[str], Sequence[str]]
+Machine = Callable[[], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPlan:
+    """A cluster to be read from manifests."""
+
+    kubernetes: Kubernetes
+
+
+@dataclass(frozen=True, slots=True)
+class FilePlan:
+    """A zone file to be read as this zone (a folded apex)."""
+
+    file: ZoneFile
+    apex: bytes
+
+
+SourcePlan = ClusterPlan | FilePlan
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is served.
+
+    addresses: for each listener of the specification, where it listens: two addresses for a wildcard.
+    sources: what to read, in the order of the specification's sources.
+    """
+
+    specification: Specification
+    addresses: tuple[tuple[Address, ...], ...]
+    sources: tuple[SourcePlan, ...]
+
+    @property
+    def all_addresses(self) -> list[Address]:
+        """Every address once."""
+        return list(dict.fromkeys(address for group in self.addresses for address in group))
+
+
+def assemble(corefile: Corefile, resolve: Resolve, machine: Machine) -> Plan:
+    """Make the plan of a configuration.
+
+    resolve: the addresses of an interface, OSError if there is none of that name. machine: all addresses that
+    clients elsewhere may use. Raises CorefileError.
+    """
+    for block in corefile.blocks:
+        _check(block, resolve)
+    listeners = corefile.listeners(resolve)
+    assembler = _Assembler(listeners, machine)
+    sites = [assembler.site(block) for block in corefile.blocks]
+    specification = Specification(
+        sources=tuple(assembler.specs),
+        sites=tuple(sites),
+        listeners=tuple(
+            tuple(_index(corefile.blocks, block) for block in listener.blocks) for listener in listeners
+        ),
+    )
+    return Plan(specification, tuple(map(_addresses, listeners)), tuple(assembler.plans))
+
+
+@dataclass
+class _Assembler:
+    """Numbers the sources as they are met."""
+
+    listeners: Sequence[Listener]
+    machine: Machine
+    plans: list[SourcePlan] = field(default_factory=list)
+    specs: list[SourceSpec] = field(default_factory=list)
+
+    def site(self, block: ServerBlock) -> SiteSpec:
+        clusters = [self._cluster(block.kubernetes)] if block.kubernetes else []
+        files = [self._file(file, apex) for file in block.files for apex in file.zones]
+        return SiteSpec(
+            zones=block.zones,
+            sources=(*clusters, *files),
+            any_hinfo=block.any,
+            whoami=block.whoami,
+            max_udp_octets=block.bufsize,
+        )
+
+    def _cluster(self, kubernetes: Kubernetes) -> int:
+        spec = ClusterSpec(
+            zones=kubernetes.zones,
+            ttl=kubernetes.ttl,
+            pods=PodNames(kubernetes.pods.value),
+            fallthrough=kubernetes.fallthrough or (),
+            listeners=self._listening(kubernetes),
+        )
+        return self._number(ClusterPlan(kubernetes), spec)
+
+    def _file(self, file: ZoneFile, apex: bytes) -> int:
+        return self._number(FilePlan(file, apex), FileSpec(apex))
+
+    def _number(self, plan: SourcePlan, spec: SourceSpec) -> int:
+        if plan not in self.plans:
+            self.plans.append(plan)
+            self.specs.append(spec)
+        return self.plans.index(plan)
+
+    def _listening(self, kubernetes: Kubernetes) -> tuple[bytes, ...]:
+        """The addresses that this cluster is served at, packed: those of the machine where it is all of them."""
+        hosts: dict[str, None] = {}
+        for listener in self.listeners:
+            if any(block.kubernetes == kubernetes for block in listener.blocks):
+                hosts |= dict.fromkeys([listener.address] if listener.address else self.machine())
+        return tuple(dict.fromkeys(ip_address(host.partition("%")[0]).packed for host in hosts))
+
+
+def _check(block: ServerBlock, resolve: Resolve) -> None:
+    """Refuse what cannot be listened on, with its place."""
+    if block.port == 0:
+        raise CorefileError(block.position, "port 0 is none to listen on: give one from 1 to 65535")
+    try:
+        block.addresses(resolve)
+    except OSError:
+        names = " ".join(name for bind in block.bind for name in (*bind.addresses, *bind.excluded))
+        message = f"`bind {names}`: this machine has no interface of that name; give an address or an interface"
+        raise CorefileError(block.position, message) from None
+
+
+def _addresses(listener: Listener) -> tuple[Address, ...]:
+    hosts = WILDCARD_HOSTS if listener.address is None else (listener.address,)
+    return tuple(Address(host, listener.port) for host in hosts)
+
+
+def _index(blocks: Sequence[ServerBlock], block: ServerBlock) -> int:
+    """Where this very block stands; another one may be equal to it."""
+    return next(index for index, one in enumerate(blocks) if one is block)

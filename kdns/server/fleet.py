@@ -1,0 +1,165 @@
+"""One control and its workers: forked, watched, restarted, drained. Runs inside the supervisor.
+
+A fleet serves one plan. A reload is a second fleet on the same sockets; when that one is ready, this one is
+drained. The sockets and the socket pairs of the feed live as long as the fleet, so that nothing queued in them
+is lost with a process. `now` is CLOCK_MONOTONIC's.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from kdns.observe.counters import SLOTS as COUNTERS
+from kdns.observe.logs import Log
+from kdns.server.assembly import Plan
+from kdns.server.control import ControlPlan, run_control
+from kdns.server.process import EXIT_ERROR, describe_status, enter, fork
+from kdns.server.restarts import Backoff, Watchdog
+from kdns.server.slots import Slots
+from kdns.server.sockets import Address, Binding, SlotSockets
+from kdns.server.worker import WorkerPlan, run_worker
+
+FEED_BUFFER_OCTETS = 256 * 1024  # a few messages of full size; a worker further behind is better off with an image
+
+
+@dataclass(slots=True)
+class Child:
+    """One process and its restarts. `pid` is 0 while there is none, and then it is due at `due`."""
+
+    name: str
+    start: Callable[[], int]
+    pid: int = 0
+    started: float = 0.0
+    due: float = 0.0
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+class Fleet:
+    """See the module's docstring. `bindings` holds what the plan listens on."""
+
+    def __init__(self, plan: Plan, bindings: Mapping[Address, Binding], workers: int, log: Log) -> None:
+        self.plan = plan
+        self.bindings = bindings
+        self.slots = Slots(workers, COUNTERS)
+        self.is_leaving = False
+        self.was_ready = False
+        self._log = log
+        self._feeds = [_feed_pair() for _ in range(workers)]
+        self._epoch = 0
+        # Workers first: their Hello then waits when control is whole, and nobody is sent the image twice.
+        self._control = Child("control", self._fork_control)
+        self._children = [
+            *(Child(f"worker {index}", partial(self._fork_worker, index)) for index in range(workers)),
+            self._control,
+        ]
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether none of its processes is left."""
+        return not any(child.pid for child in self._children)
+
+    def tick(self, now: float, watchdog: Watchdog) -> None:
+        """Fork what is due and kill what is stuck."""
+        self.was_ready = self.was_ready or self.slots.are_ready
+        for child in self._children:
+            if not self.is_leaving and not child.pid and child.due <= now:
+                child.pid, child.started = child.start(), now
+        for slot in self.slots:
+            if slot.pid and watchdog.is_silent(slot.heartbeat_ns / 1e9, now):
+                self._log.error(f"worker {slot.index} (pid {slot.pid}) is stuck: it is killed and replaced")
+                os.kill(slot.pid, signal.SIGKILL)
+                slot.heartbeat_ns = time.monotonic_ns()  # one kill is enough; its end is awaited
+
+    def on_exit(self, pid: int, status: int, now: float) -> bool:
+        """Take note of a process that ended, if it is one of ours.
+
+        True if it means that the data cannot be served: control has said why, and there is no sense in another.
+        """
+        child = next((child for child in self._children if child.pid == pid), None)
+        if child is None:
+            return False
+        child.pid = 0
+        for slot in self.slots:
+            if slot.pid == pid:
+                slot.pid = 0
+        if self.is_leaving:
+            return False
+        if child is self._control and not self.was_ready and os.waitstatus_to_exitcode(status) == EXIT_ERROR:
+            return True
+        delay = child.backoff.next_delay(now - child.started)
+        child.due = now + delay
+        self._report(child, pid, status, delay)
+        return False
+
+    def drain(self) -> None:
+        """Have the workers finish what they have and go; control goes at once."""
+        self._signal_all(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        self._signal_all(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Close the socket pairs. The bindings are the supervisor's to close: another fleet may use them."""
+        for pair in self._feeds:
+            for end in pair:
+                end.close()
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        self.is_leaving = True
+        for child in self._children:
+            if child.pid:
+                os.kill(child.pid, number)
+
+    def _report(self, child: Child, pid: int, status: int, delay: float) -> None:
+        then = f"restarted in {delay:g} s" if delay else "restarted"
+        self._log.error(f"{child.name} (pid {pid}) {describe_status(status)}: {then}")
+
+    def _fork_worker(self, index: int) -> int:
+        slot = self.slots[index]
+        slot.begin(time.monotonic_ns())
+        own = self._slot_sockets(index)
+        feed = self._feeds[index][1]
+        plan = WorkerPlan(self.plan.specification, own, feed, slot, self._log)
+        keep = {feed.fileno(), *(sock.fileno() for pair in own for sock in (pair.udp, pair.tcp))}
+
+        def body() -> int:
+            enter(f"kdns-worker-{index}", keep, self._log)
+            return run_worker(plan)
+
+        slot.pid = fork(body)
+        return slot.pid
+
+    def _fork_control(self) -> int:
+        self._epoch += 1
+        feeds = [pair[0] for pair in self._feeds]
+        plan = ControlPlan(self.plan, feeds, self.slots, self._epoch, not self.was_ready, self._log)
+        keep = {feed.fileno() for feed in feeds}
+
+        def body() -> int:
+            enter("kdns-control", keep, self._log)
+            return run_control(plan)
+
+        return fork(body)
+
+    def _slot_sockets(self, slot: int) -> list[SlotSockets]:
+        return [
+            self.bindings[address].for_slot(slot, listener)
+            for listener, group in enumerate(self.plan.addresses)
+            for address in group
+            if address in self.bindings  # the IPv6 wildcard is missing where there is no IPv6
+        ]
+
+
+def _feed_pair() -> tuple[socket.socket, socket.socket]:
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in pair:
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, FEED_BUFFER_OCTETS)
+    return pair

@@ -1,0 +1,226 @@
+"""The supervisor: PID 1, one thread around `select`. It binds, forks, watches, reloads, drains.
+
+    start    sockets are bound, the fleet is forked; a mistake in configuration or data ends all with status 1
+    reload   SIGHUP, SIGUSR1: a second fleet on the same sockets; the first goes when the second one is ready
+    end      SIGTERM, SIGINT: the fleet is drained, status 0; a second signal ends it at once
+
+It imports what its children need, so that they share that memory. Nobody else forks.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from kdns.corefile import CorefileError
+from kdns.observe.logs import Log
+from kdns.server.assembly import Plan
+from kdns.server.fleet import Fleet
+from kdns.server.process import EXIT_ERROR, EXIT_OK
+from kdns.server.restarts import Watchdog
+from kdns.server.sizing import MIB, Bound
+from kdns.server.sockets import Address, BindError, Binding, bind_all
+
+TICK_SECONDS = 0.1
+DRAIN_SECONDS = 5.0  # a worker takes at most 4; Kubernetes gives a pod 30
+RELOAD_SECONDS = 120.0  # for the new fleet to read its data: the largest dumps take seconds
+_TERMINATE = (signal.SIGTERM, signal.SIGINT)
+_RELOAD = (signal.SIGHUP, signal.SIGUSR1)
+
+Load = Callable[[], Plan]
+
+
+class Supervisor:
+    """`load` reads the configuration, now and at each reload; it raises CorefileError or OSError."""
+
+    def __init__(self, load: Load, workers: Bound, log: Log) -> None:
+        self._load = load
+        self._workers = workers
+        self._log = log
+        self._bindings: dict[Address, Binding] = {}
+        self._current: Fleet | None = None
+        self._incoming: Fleet | None = None
+        self._incoming_since = 0.0
+        self._leaving: list[Fleet] = []
+        self._is_reload_wanted = False
+        self._drain_deadline: float | None = None
+        self._status: int | None = None
+
+    def run(self) -> int:
+        """Serve until told to end. Returns the exit status."""
+        try:
+            plan = self._load()
+            self._bindings = bind_all(plan.all_addresses, self._workers.workers)
+        except (CorefileError, BindError, OSError) as error:
+            self._log.error(str(error))
+            self._log.flush(patience_ms=1000)
+            return EXIT_ERROR
+        self._tell_sizes()
+        gc.collect()
+        gc.freeze()  # what the children share is then not written to by their collections
+        with _signals() as signals:
+            self._current = self._new_fleet(plan)
+            self._watch(signals)
+        self._log.flush(patience_ms=1000)
+        return EXIT_OK if self._status is None else self._status
+
+    def _watch(self, signals: socket.socket) -> None:
+        watchdog = Watchdog(time.monotonic(), TICK_SECONDS)
+        with selectors.DefaultSelector() as selector:
+            selector.register(signals, selectors.EVENT_READ)
+            while self._fleets_alive():
+                now = time.monotonic()
+                watchdog.tick(now)
+                for fleet in self._fleets_alive():
+                    fleet.tick(now, watchdog)
+                self._advance(now)
+                self._log.flush()
+                if selector.select(TICK_SECONDS):
+                    for number in signals.recv(64):
+                        self._on_signal(signal.Signals(number))
+
+    def _fleets_alive(self) -> list[Fleet]:
+        return [fleet for fleet in (self._current, self._incoming, *self._leaving) if fleet is not None]
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if number in _TERMINATE:
+            self._terminate()
+        elif number in _RELOAD:
+            self._is_reload_wanted = True
+        self._reap()
+
+    def _terminate(self) -> None:
+        """Drain; at the second signal, end."""
+        if self._drain_deadline is not None:
+            self._drain_deadline = 0.0
+            return
+        self._log.info("stopping: finishing what has arrived")
+        self._end(None)
+
+    def _end(self, status: int | None) -> None:
+        """Let all fleets go."""
+        self._status = status
+        self._drain_deadline = time.monotonic() + DRAIN_SECONDS
+        self._leaving = self._fleets_alive()
+        self._current = self._incoming = None
+        for fleet in self._leaving:
+            fleet.drain()
+
+    def _reap(self) -> None:
+        """Take leave of every process that ended; as PID 1 also of those that are not ours."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._on_exit(pid, status)
+
+    def _on_exit(self, pid: int, status: int) -> None:
+        now = time.monotonic()
+        for fleet in self._fleets_alive():
+            if fleet.on_exit(pid, status, now):
+                self._give_up(fleet)
+
+    def _give_up(self, fleet: Fleet) -> None:
+        """The data of a fleet cannot be served, and its control has said why."""
+        if fleet is self._current:
+            self._end(EXIT_ERROR)
+        else:
+            self._abandon("the data cannot be served")
+
+    def _advance(self, now: float) -> None:
+        """Take the next step of a reload or of the end, if it is time."""
+        incoming = self._incoming
+        if incoming is not None and incoming.slots.are_ready:
+            self._switch(incoming)
+        elif incoming is not None and now - self._incoming_since > RELOAD_SECONDS:
+            self._abandon(f"the new processes were not ready in {RELOAD_SECONDS:g} s")
+        if self._is_reload_wanted and self._incoming is None and self._drain_deadline is None:
+            self._is_reload_wanted = False
+            self._reload(now)
+        if self._drain_deadline is not None and now > self._drain_deadline:
+            for fleet in self._leaving:
+                fleet.kill()
+        self._bury()
+
+    def _reload(self, now: float) -> None:
+        """Read the configuration anew and start a fleet for it; keep the old one if that cannot be."""
+        try:
+            plan = self._load()
+            bindings = bind_all(plan.all_addresses, self._workers.workers, self._bindings)
+        except (CorefileError, BindError, OSError) as error:
+            self._log.error(f"reload failed, the old configuration stays: {error}")
+            return
+        self._bindings |= bindings
+        self._incoming = self._new_fleet(plan)
+        self._incoming_since = now
+
+    def _switch(self, incoming: Fleet) -> None:
+        old, self._current, self._incoming = self._current, incoming, None
+        if old is not None:
+            old.drain()
+            self._leaving.append(old)
+        self._log.info("reloaded: new processes answer, the old ones finish what they have")
+
+    def _abandon(self, why: str) -> None:
+        if self._incoming is not None:
+            self._incoming.kill()
+            self._leaving.append(self._incoming)
+            self._incoming = None
+        self._log.error(f"reload failed, the old configuration stays: {why}")
+
+    def _bury(self) -> None:
+        """Let go of fleets whose processes have all ended, and of the sockets that nobody listens on any more."""
+        gone = [fleet for fleet in self._leaving if fleet.is_gone]
+        for fleet in gone:
+            fleet.close()
+            self._leaving.remove(fleet)
+        if gone:
+            self._release()
+
+    def _release(self) -> None:
+        """Close the sockets of addresses that no fleet listens on any more."""
+        used = {address for fleet in self._fleets_alive() for address in fleet.plan.all_addresses}
+        for address in self._bindings.keys() - used:
+            self._bindings.pop(address).close()
+            if used:
+                self._log.info(f"no longer listening on {address}")
+
+    def _new_fleet(self, plan: Plan) -> Fleet:
+        bindings = {address: self._bindings[address] for address in plan.all_addresses if address in self._bindings}
+        return Fleet(plan, bindings, self._workers.workers, self._log)
+
+    def _tell_sizes(self) -> None:
+        octets = min((binding.receive_buffer_octets for binding in self._bindings.values()), default=0)
+        plural = "" if self._workers.workers == 1 else "s"
+        self._log.info(
+            f"{self._workers.workers} worker{plural} (bounded by {self._workers.reason}),"
+            f" receive buffers of {octets / MIB:.3g} MiB"
+        )
+
+
+@contextmanager
+def _signals() -> Iterator[socket.socket]:
+    """A socket on which every signal that concerns us arrives as an octet."""
+    reader, writer = socket.socketpair()
+    reader.setblocking(False)
+    writer.setblocking(False)
+    numbers = (*_TERMINATE, *_RELOAD, signal.SIGCHLD)
+    former_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    former = [signal.signal(number, lambda *_: None) for number in numbers]
+    try:
+        yield reader
+    finally:
+        for number, handler in zip(numbers, former, strict=True):
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(former_fd)
+        reader.close()
+        writer.close()

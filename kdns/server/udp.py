@@ -1,0 +1,210 @@
+"""UDP: receive up to 64 queries with one system call, answer each in its buffer, send the replies with one more.
+
+The hot path of kdns. A kept reply costs one slice, one `lower()`, one `dict.get` and one or two splices into the
+buffer that the query came in; nothing is parsed. What is not kept goes to kdns.answer.responder. The reply leaves
+from the buffer, and to the address, that the kernel wrote there: `msghdr`s are laid out once and reset by copying.
+
+A wildcard socket's replies must leave from the address that was asked: the kernel's packet info comes back unchanged
+but for the interface, which would bypass routing (ip(7), RFC 3542 section 6).
+
+Linux on a 64-bit little- or big-endian machine: layouts are those of struct mmsghdr, msghdr and iovec there.
+Not here: creating the socket (kdns.server.sockets), what a query means (kdns.answer).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import socket
+import sys
+import time
+from collections.abc import Callable
+from errno import EAGAIN, EINTR
+from struct import Struct
+
+from kdns.answer.responder import SERIAL_OCTETS, Client, Responder
+from kdns.observe.counters import SEND_FAILED
+from kdns.observe.querylog import Exchange
+from kdns.wire.query import HEADER_OCTETS
+
+BATCH = 64  # more gains nothing measurable; fewer costs system calls under load
+BUFFER_OCTETS = 4096  # the largest query kept whole, and the largest reply: `bufsize` goes no further
+# Buffers start this far apart: not a multiple of 4096, or all would compete for the same lines of the L1 cache.
+STRIDE = BUFFER_OCTETS + 192
+ADDRESS_OCTETS = 28  # struct sockaddr_in6
+CONTROL_OCTETS = 48  # CMSG_SPACE(sizeof(struct in6_pktinfo)), and in_pktinfo's 32
+
+_MMSGHDR = Struct("@PI4xPNPNi4xI4x")
+_IOVEC = Struct("@PN")
+_LENGTH_AT = 14  # msg_len, in ints
+_INTS = 16
+_QUESTION_AT = HEADER_OCTETS - 2  # in a message without its ID
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_recvmmsg = _libc.recvmmsg
+_recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
+_sendmmsg = _libc.sendmmsg
+_sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
+
+# What is told of each query and its reply when queries are logged.
+Observer = Callable[[Exchange], None]
+
+
+class _Buffers:
+    """The memory of one batch: queries and replies, client addresses, control data, and headers that point there."""
+
+    def __init__(self, with_control: bool) -> None:
+        self.octets = mmap.mmap(-1, BATCH * STRIDE)
+        self.addresses = mmap.mmap(-1, BATCH * ADDRESS_OCTETS)
+        self.control = mmap.mmap(-1, BATCH * CONTROL_OCTETS)
+        self._iovecs = mmap.mmap(-1, BATCH * _IOVEC.size)
+        self._headers = mmap.mmap(-1, BATCH * _MMSGHDR.size)
+        self.lengths = memoryview(self._iovecs).cast("L")  # iov_len of message i at 2 * i + 1
+        self.sizes = memoryview(self._headers).cast("I")  # msg_len of message i at 16 * i + 14
+        self.headers_at = _address_of(self._headers)
+        self._fill(with_control)
+        self._fresh = self._headers[:], self._iovecs[:]
+
+    def reset(self) -> None:
+        """Lengths as they must be to receive again: the kernel wrote its own over them."""
+        self._headers[:], self._iovecs[:] = self._fresh
+
+    def _fill(self, with_control: bool) -> None:
+        octets, addresses = _address_of(self.octets), _address_of(self.addresses)
+        control, iovecs = _address_of(self.control), _address_of(self._iovecs)
+        for i in range(BATCH):
+            _IOVEC.pack_into(self._iovecs, i * _IOVEC.size, octets + i * STRIDE, BUFFER_OCTETS)
+            where = (control + i * CONTROL_OCTETS, CONTROL_OCTETS) if with_control else (0, 0)
+            _MMSGHDR.pack_into(
+                self._headers, i * _MMSGHDR.size,
+                addresses + i * ADDRESS_OCTETS, ADDRESS_OCTETS, iovecs + i * _IOVEC.size, 1, *where, 0, 0,
+            )
+
+
+class UdpServer:
+    """Answers what arrives on one socket.
+
+    wildcard: the socket is bound to all addresses and has IP_PKTINFO or IPV6_RECVPKTINFO set.
+    observer: told of every query and reply; the short cut for kept replies is then not taken.
+    """
+
+    def __init__(
+        self, sock: socket.socket, responder: Responder, wildcard: bool, observer: Observer | None = None
+    ) -> None:
+        self._fd = sock.fileno()
+        self._responder = responder
+        self._observer = observer
+        self._buffers = _Buffers(wildcard)
+        self._interface_at = _INTERFACE_AT[sock.family] if wildcard else None
+        self._slots = [(i * STRIDE, 2 * i + 1) for i in range(BATCH)]
+
+    def on_readable(self) -> None:
+        """Answer one batch of what has arrived."""
+        buffers = self._buffers
+        count = _recvmmsg(self._fd, buffers.headers_at, BATCH, socket.MSG_DONTWAIT, None)
+        if count <= 0:
+            return  # EAGAIN, or an error of an earlier reply (ICMP) that recvmmsg has now taken off the socket
+        observer = self._observer
+        dropped = self._answer(count) if observer is None else self._answer_observed(count, observer)
+        if self._interface_at is not None:
+            self._clear_interfaces(count, self._interface_at)
+        self._send(count, dropped)
+        buffers.reset()
+
+    def _answer(self, count: int) -> list[int]:
+        """Write each reply over its query; returns the messages that get none."""
+        buffers = self._buffers
+        octets, lengths = buffers.octets, buffers.lengths
+        table, kept, counts = self._responder.udp, self._responder.kept, self._responder.counts
+        get = table.current.get
+        dropped: list[int] = []
+        sizes = buffers.sizes[_LENGTH_AT : _INTS * count : _INTS].tolist()
+        for (base, length_at), size in zip(self._slots, sizes, strict=False):
+            query = octets[base + 2 : base + size]
+            folded = query.lower()
+            entry = get(folded)
+            if entry is None:
+                entry, folded = kept(query, table), b""  # kept for another question: the one asked must be spliced in
+            if entry is None:
+                length = self._respond(base, size)
+                if not length:
+                    dropped.append(length_at >> 1)
+            else:
+                tail, counter, end, splice, _ = entry
+                if not isinstance(tail, bytes):
+                    tail = tail()
+                length = len(tail) + 2
+                octets[base + 2 : base + length] = tail
+                if folded != query:
+                    octets[base + HEADER_OCTETS : base + end] = query[_QUESTION_AT : end - 2]
+                if splice:
+                    at = base + splice[0]
+                    octets[at : at + SERIAL_OCTETS] = splice[1][0]
+                counts[counter] += 1
+            lengths[length_at] = length
+        return dropped
+
+    def _respond(self, base: int, size: int) -> int:
+        """Answer a query that has no kept reply; the length of the reply, 0 for none."""
+        octets = self._buffers.octets
+        reply = self._responder.respond(octets[base : base + size], self._client(base // STRIDE), False)
+        if reply is None:
+            return 0
+        octets[base : base + len(reply)] = reply
+        return len(reply)
+
+    def _answer_observed(self, count: int, observer: Observer) -> list[int]:
+        """As `_answer`, telling the observer; the short cut for kept replies is not taken."""
+        octets, dropped = self._buffers.octets, []
+        for i in range(count):
+            base, began = i * STRIDE, time.perf_counter_ns()
+            query = octets[base : base + self._buffers.sizes[_INTS * i + _LENGTH_AT]]
+            length = self._respond(base, len(query))
+            self._buffers.lengths[2 * i + 1] = length
+            if not length:
+                dropped.append(i)
+                continue
+            took_ns = time.perf_counter_ns() - began
+            observer(Exchange(query, octets[base : base + length], self._client(i), False, took_ns))
+        return dropped
+
+    def _client(self, i: int) -> Client:
+        raw = self._buffers.addresses[i * ADDRESS_OCTETS : (i + 1) * ADDRESS_OCTETS]
+        port = int.from_bytes(raw[2:4])
+        return (raw[4:8] if int.from_bytes(raw[:2], sys.byteorder) == socket.AF_INET else raw[8:24]), port
+
+    def _clear_interfaces(self, count: int, at: int) -> None:
+        """Let routing choose the interface of each reply."""
+        for start in range(at, count * CONTROL_OCTETS, CONTROL_OCTETS):
+            self._buffers.control[start : start + 4] = bytes(4)
+
+    def _send(self, count: int, dropped: list[int]) -> None:
+        """Send all replies but the dropped ones: the runs between those."""
+        start = 0
+        for i in (*dropped, count):
+            self._send_run(start, i)
+            start = i + 1
+
+    def _send_run(self, start: int, end: int) -> None:
+        while start < end:
+            at = self._buffers.headers_at + start * _MMSGHDR.size
+            sent = _sendmmsg(self._fd, at, end - start, socket.MSG_DONTWAIT)
+            if sent > 0:
+                start += sent
+                continue
+            error = ctypes.get_errno()
+            if error == EINTR:
+                continue
+            # The send buffer is full: what is left is lost, as on a full link. Anything else is about the first
+            # message alone (no route to that client, say): the rest may well go out.
+            lost = end - start if error == EAGAIN else 1
+            self._responder.counts[SEND_FAILED] += lost
+            start += lost
+
+
+def _address_of(memory: mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+
+# Where in the control data the interface index stands: behind struct cmsghdr, and in in6_pktinfo behind the address.
+_INTERFACE_AT = {socket.AF_INET: 16, socket.AF_INET6: 32}

@@ -1,0 +1,283 @@
+"""A worker: one thread, one loop, queries in and replies out; everything else happens in between, in short slices.
+
+It follows control (kdns.server.feed), reads queries once its first image is whole, goes on answering while
+there is no control, and tells its slot that it is alive. Not here: what is answered (kdns.answer), reading
+datagrams (kdns.server.udp) and streams (kdns.server.tcp).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import select
+import signal
+import socket
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import uvloop
+
+from kdns.answer.engine import Engine
+from kdns.answer.spec import Specification
+from kdns.observe.counters import new_counts
+from kdns.observe.logs import Log
+from kdns.server.feed import (
+    MAX_MESSAGE_OCTETS,
+    Acknowledge,
+    Change,
+    Follower,
+    Hello,
+    MalformedMessage,
+    Verdict,
+    decode_from_control,
+    encode,
+)
+from kdns.server.loading import Steps, load
+from kdns.server.parcel import unpack, unpack_file
+from kdns.server.process import EXIT_BUG, EXIT_OK
+from kdns.server.slots import Slot, SlotState
+from kdns.server.sockets import TCP_BACKLOG, SlotSockets
+from kdns.server.tcp import DEFAULT_LIMITS, Connections, TcpLimits, listen
+from kdns.server.udp import UdpServer
+
+HEARTBEAT_SECONDS = 0.2  # a fifth of what the supervisor bears
+COUNTERS_SECONDS = 1.0
+SLICE_SECONDS = 0.0005  # loading between two looks at the sockets: with one part on top it stays under 1 ms
+FIRST_SLICE_SECONDS = 0.05  # before the sockets are read, only the heartbeat is waiting
+ASK_AGAIN_SECONDS = 1.0  # after a change that could not be loaded, so that a bug does not become a busy loop
+DRAIN_SECONDS = 3.0  # for connections that are in the middle of a query, and replies that are not taken yet
+DRAIN_UDP_SECONDS = 1.0  # a queue of 4 MiB is empty after 0.05 s; more arrives while it is read
+DRAIN_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """What a worker is given at its birth. `feed` is the worker's end of its slot's socket pair."""
+
+    specification: Specification
+    sockets: Sequence[SlotSockets]
+    feed: socket.socket
+    slot: Slot
+    log: Log
+    limits: TcpLimits = DEFAULT_LIMITS
+
+
+def run_worker(plan: WorkerPlan) -> int:
+    """Answer until SIGTERM. Returns the exit status."""
+    gc.disable()  # a collection would stop answering for milliseconds; nothing here makes cycles that matter
+    loop = uvloop.new_event_loop()
+    worker = Worker(plan, loop)
+    loop.add_signal_handler(signal.SIGTERM, worker.drain)
+    loop.set_exception_handler(worker.report_exception)
+    worker.start()
+    loop.run_forever()
+    return worker.status
+
+
+class Worker:
+    """The state of a worker process."""
+
+    def __init__(self, plan: WorkerPlan, loop: asyncio.AbstractEventLoop) -> None:
+        self._plan = plan
+        self._loop = loop
+        self._log = plan.log
+        self._slot = plan.slot
+        self._counts = _former_counts(plan.slot)
+        self._engine = Engine(plan.specification, self._counts, Random(), self._report_failure)
+        self._connections = Connections(loop, plan.limits)
+        self._follower = Follower()
+        self._incarnation = plan.slot.incarnation
+        self._unsent: dict[type, bytes] = {}  # the latest Hello and Acknowledge that control's socket did not take
+        self._steps: Steps | None = None
+        self._loading: Change | None = None
+        self._udp: list[tuple[socket.socket, UdpServer]] = []
+        self._tcp: list[asyncio.AbstractServer] = []
+        self._opening: asyncio.Task[None] | None = None
+        self.status = EXIT_OK
+
+    def start(self) -> None:
+        """Ask control for the image; the rest follows from what it sends."""
+        self._forget_leftovers()
+        self._beat()
+        self._save_counters()
+        self._loop.add_reader(self._plan.feed.fileno(), self._on_feed)
+        self._ask()
+
+    def report_exception(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that a callback let through: a bug of ours; the loop goes on."""
+        error = context.get("exception")
+        trace = "".join(traceback.format_exception(error)) if error else str(context.get("message"))
+        self._log.error(f"worker {self._slot.index}: kdns bug: {trace}")
+
+    def drain(self) -> None:
+        """Answer what has arrived and stop."""
+        if self._slot.state is SlotState.DRAINING:
+            return
+        self._slot.state = SlotState.DRAINING
+        for server in self._tcp:
+            server.close()
+        deadline = time.monotonic() + DRAIN_UDP_SECONDS
+        for sock, udp in self._udp:
+            _empty(sock, udp, deadline)
+            self._loop.remove_reader(sock.fileno())
+        self._connections.drain()
+        self._await_connections(time.monotonic() + DRAIN_SECONDS)
+
+    def _await_connections(self, deadline: float) -> None:
+        if len(self._connections) and time.monotonic() < deadline:
+            self._loop.call_later(DRAIN_POLL_SECONDS, self._await_connections, deadline)
+            return
+        self._connections.abort_all()
+        self._copy_counters()
+        self._log.flush()
+        self._loop.stop()
+
+    def _beat(self) -> None:
+        self._slot.heartbeat_ns = time.monotonic_ns()
+        self._log.flush()
+        for kind in list(self._unsent):
+            self._send(kind, self._unsent.pop(kind))
+        self._loop.call_later(HEARTBEAT_SECONDS, self._beat)
+
+    def _save_counters(self) -> None:
+        self._copy_counters()
+        self._loop.call_later(COUNTERS_SECONDS, self._save_counters)
+
+    def _copy_counters(self) -> None:
+        for index, count in enumerate(self._counts):
+            self._slot.counters[index] = count
+
+    def _forget_leftovers(self) -> None:
+        """What was sent to the worker that had this slot before would only be loaded twice."""
+        while True:
+            try:
+                _, fds, _, _ = socket.recv_fds(self._plan.feed, MAX_MESSAGE_OCTETS, 1)
+            except BlockingIOError:
+                return
+            _close_fds(fds)
+
+    def _ask(self) -> None:
+        self._send(Hello, encode(Hello(self._incarnation)))
+
+    def _send(self, kind: type, message: bytes) -> None:
+        """Send to control, or at a later heartbeat; never wait."""
+        try:
+            self._plan.feed.send(message)
+        except BlockingIOError:
+            self._unsent[kind] = message
+
+    def _on_feed(self) -> None:
+        try:
+            data, fds, _, _ = socket.recv_fds(self._plan.feed, MAX_MESSAGE_OCTETS, 1)
+        except BlockingIOError:
+            return
+        try:
+            change = decode_from_control(data)
+        except MalformedMessage as error:
+            _close_fds(fds)
+            self._lose_place(error)
+            return
+        verdict = self._follower.judge(change)
+        if verdict is Verdict.LOAD:
+            self._begin_loading(change, fds)
+            return
+        _close_fds(fds)
+        if verdict is Verdict.ASK:
+            self._follower.lost()
+            self._ask()
+
+    def _begin_loading(self, change: Change, fds: list[int]) -> None:
+        """Load a change, and leave the next one in the socket meanwhile."""
+        self._loop.remove_reader(self._plan.feed.fileno())
+        self._loading = change
+        try:
+            parts = unpack(change.parcel) if change.parcel is not None else unpack_file(fds[0])
+        except Exception as error:
+            self._lose_place(error)
+            return
+        self._steps = load(self._engine, change, parts)
+        self._load_more()
+
+    def _load_more(self) -> None:
+        """Take steps for one slice of time."""
+        steps, change = self._steps, self._loading
+        if steps is None or change is None:
+            return
+        end = time.perf_counter() + (SLICE_SECONDS if self._udp else FIRST_SLICE_SECONDS)
+        try:
+            for _ in steps:
+                if time.perf_counter() > end:
+                    self._loop.call_soon(self._load_more)
+                    return
+        except Exception as error:  # whatever it is, it is ours, and an image makes up for it
+            self._lose_place(error)
+            return
+        self._finish_loading(change)
+
+    def _finish_loading(self, change: Change) -> None:
+        self._steps = self._loading = None
+        self._follower.loaded(change)
+        self._loop.add_reader(self._plan.feed.fileno(), self._on_feed)
+        if self._udp or self._slot.state is SlotState.DRAINING:
+            self._acknowledge(change)
+        else:
+            self._opening = self._loop.create_task(self._open(change))
+            self._opening.add_done_callback(self._check_opened)
+
+    async def _open(self, change: Change) -> None:
+        """Begin to read queries."""
+        for sockets in self._plan.sockets:
+            responder = self._engine.responder(sockets.listener)
+            self._tcp.append(await listen(self._connections, sockets.tcp, responder, TCP_BACKLOG))
+            udp = UdpServer(sockets.udp, responder, sockets.address.is_wildcard)
+            self._udp.append((sockets.udp, udp))
+            self._loop.add_reader(sockets.udp.fileno(), udp.on_readable)
+        self._slot.state = SlotState.READY
+        self._acknowledge(change)
+
+    def _check_opened(self, opening: asyncio.Task[None]) -> None:
+        error = opening.exception()
+        if error is not None:  # no memory, no descriptors: let the supervisor try again
+            self._log.error(f"worker {self._slot.index} cannot read queries: {error!r}")
+            self.status = EXIT_BUG
+            self._loop.stop()
+
+    def _acknowledge(self, change: Change) -> None:
+        message = Acknowledge(self._incarnation, change.epoch, change.generation)
+        self._send(Acknowledge, encode(message))
+
+    def _lose_place(self, error: Exception) -> None:
+        """A change cannot be loaded: a bug of ours. What is answered stays; the whole is asked for again."""
+        self._log.error(f"worker {self._slot.index}: kdns bug: a change from control cannot be loaded: {error!r}")
+        self._steps = self._loading = None
+        self._follower.lost()
+        self._loop.add_reader(self._plan.feed.fileno(), self._on_feed)
+        self._loop.call_later(ASK_AGAIN_SECONDS, self._ask)
+
+    def _report_failure(self, error: Exception, query: bytes) -> None:
+        self._log.error(f"kdns bug: a query could not be answered: {error!r}; query: {query.hex()}")
+
+
+def _former_counts(slot: Slot) -> list[int]:
+    """The counters where the former worker of the slot left them; no counter goes backwards."""
+    counts = new_counts()
+    counts[:] = slot.counters
+    return counts
+
+
+def _empty(sock: socket.socket, udp: UdpServer, deadline: float) -> None:
+    """Answer what waits in a socket."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    while poll.poll(0) and time.monotonic() < deadline:
+        udp.on_readable()
+
+
+def _close_fds(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)

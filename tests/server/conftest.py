@@ -1,0 +1,38 @@
+"""The fixture `serve`: kdns in processes of its own. See tests/server/serving.py for what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server.serving import Server, free_port
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start kdns with these arguments and wait until it is ready; every one started is gone after the test.
+
+    serve("--manifests", path)               listens on a free port of 127.0.0.1, with two workers
+    serve("-conf", path, listen=False)       the Corefile says where; give port= to have `ask` know it
+    serve(..., workers=1, is_ready=False)    does not wait
+    """
+    servers: list[Server] = []
+
+    def start(
+        *arguments: object, workers: int = 2, port: int = 0, listen: bool = True, is_ready: bool = True
+    ) -> Server:
+        port = port or free_port()
+        where = ("--listen", f"127.0.0.1:{port}") if listen else ()
+        server = Server(("serve", *where, "--workers", workers, *arguments), tmp_path, port)
+        servers.append(server)
+        if is_ready:
+            server.wait_for(r"\] ready: ")
+        return server
+
+    yield start
+    for server in servers:
+        server.kill()

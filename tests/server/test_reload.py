@@ -1,0 +1,180 @@
+"""SIGHUP and SIGUSR1: the configuration is read anew, no query is lost, and a bad one changes nothing."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import dns.message
+import pytest
+
+from tests.server.conftest import Serve
+from tests.server.serving import Server, free_port, is_alive, service, zone
+
+WEB = "web.shop.svc.cluster.local"
+
+
+class Site:
+    """A Corefile with a manifest and two zone files beside it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.port = free_port()
+        self.corefile = directory / "Corefile.test"
+        (directory / "shop.yaml").write_text(service("web", "10.0.0.1"))
+        (directory / "a.zone").write_text(zone(1, "www A 192.0.2.1"))
+        (directory / "b.zone").write_text(zone(1, "www A 192.0.2.2"))
+        self.write("file a.zone example.org")
+
+    def write(self, *directives: str, port: int = 0) -> None:
+        lines = "\n    ".join(("bind 127.0.0.1", *directives))
+        self.corefile.write_text(f".:{port or self.port} {{\n    {lines}\n}}\n")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def _serve(serve: Serve, site: Site) -> Server:
+    return serve("-conf", site.corefile, listen=False, port=site.port)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_a_reload_serves_the_new_configuration_by_new_processes(
+    serve: Serve, site: Site, number: signal.Signals
+) -> None:
+    server = _serve(serve, site)
+    old = server.children()
+    mark = server.mark()
+    site.write("file b.zone example.org", "kubernetes cluster.local {\n manifests shop.yaml\n }")
+    server.send(number)
+    server.wait_for("reloaded", after=mark)
+    assert server.addresses_everywhere("www.example.org") == {("192.0.2.2",)}
+    assert server.addresses_everywhere(WEB) == {("10.0.0.1",)}
+    assert not set(old.values()) & set(server.children().values()) or not any(map(is_alive, old.values()))
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("example.org {\n    nonsense\n}\n", "Corefile.test:2:5"),
+        ("example.org:0 {\n}\n", "Corefile.test:1"),
+        (". {\n    bind 192.0.2.77\n    whoami\n}\n", "cannot listen on UDP 192.0.2.77:53"),
+        (". {\n    bind nosuchif0\n    whoami\n}\n", "no interface of that name"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_logged_and_changes_nothing(
+    serve: Serve, site: Site, text: str, complaint: str
+) -> None:
+    server = _serve(serve, site)
+    children = server.children()
+    mark = server.mark()
+    site.corefile.write_text(text)
+    server.send(signal.SIGHUP)
+    line = server.wait_for("reload failed, the old configuration stays", after=mark)
+    assert complaint in line
+    assert server.children() == children
+    assert server.addresses("www.example.org") == ["192.0.2.1"]
+
+
+def test_data_that_cannot_be_read_is_logged_and_changes_nothing(serve: Serve, site: Site) -> None:
+    server = _serve(serve, site)
+    children = server.children()
+    mark = server.mark()
+    site.write("file missing.zone example.org")
+    server.send(signal.SIGHUP)
+    server.wait_for(r"\[ERROR\] missing.zone: no such file", after=mark)
+    server.wait_for("reload failed, the old configuration stays", after=mark)
+    assert server.addresses_everywhere("www.example.org") == {("192.0.2.1",)}
+    assert children.items() <= server.children().items()
+    mark = server.mark()
+    site.write("file b.zone example.org")
+    server.send(signal.SIGHUP)
+    server.wait_for("reloaded", after=mark)
+    assert server.addresses_everywhere("www.example.org") == {("192.0.2.2",)}
+
+
+def test_a_deleted_corefile_is_logged_and_changes_nothing(serve: Serve, site: Site) -> None:
+    server = _serve(serve, site)
+    site.corefile.unlink()
+    server.send(signal.SIGHUP)
+    assert "no such file" in server.wait_for("reload failed")
+    assert server.addresses("www.example.org") == ["192.0.2.1"]
+
+
+def test_no_query_is_lost_while_reloading(serve: Serve, site: Site) -> None:
+    server = _serve(serve, site)
+    client = _Asker(server)
+    client.start()
+    for _ in range(3):
+        mark = server.mark()
+        server.send(signal.SIGHUP)
+        server.wait_for("reloaded", after=mark)
+    client.is_enough.set()
+    client.join(20)
+    assert client.asked > 20
+    assert client.answered == client.asked
+
+
+def test_a_reload_moves_to_another_port_and_gives_up_the_old_one(serve: Serve, site: Site) -> None:
+    server = _serve(serve, site)
+    port = free_port()
+    mark = server.mark()
+    site.write("file b.zone example.org", port=port)
+    server.send(signal.SIGHUP)
+    server.wait_for("reloaded", after=mark)
+    server.wait_for(f"no longer listening on 127.0.0.1:{site.port}", after=mark)
+    server.port = port
+    assert server.addresses_everywhere("www.example.org") == {("192.0.2.2",)}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as old:
+        old.bind(("127.0.0.1", site.port))
+
+
+def test_a_wildcard_can_be_narrowed_to_one_address_of_its_port(serve: Serve, site: Site) -> None:
+    site.corefile.write_text(f".:{site.port} {{\n    file a.zone example.org\n}}\n")
+    server = _serve(serve, site)
+    mark = server.mark()
+    site.write("file b.zone example.org")
+    server.send(signal.SIGHUP)
+    server.wait_for(r"no longer listening on 0\.0\.0\.0:", after=mark)
+    assert server.addresses_everywhere("www.example.org") == {("192.0.2.2",)}
+    with pytest.raises(OSError, match="refused"):
+        server.ask("www.example.org", to="127.0.0.2", tcp=True)
+
+
+def test_a_connection_is_answered_to_its_end_across_a_reload(serve: Serve, site: Site) -> None:
+    server = _serve(serve, site)
+    query = dns.message.make_query("www.example.org", "A").to_wire(prepend_length=True)
+    with server.connect() as client, client.makefile("rb") as stream:
+        client.sendall(query[:9])
+        assert server.ask("www.example.org", tcp=True).answer
+        mark = server.mark()
+        server.send(signal.SIGHUP)
+        server.wait_for("reloaded", after=mark)
+        client.sendall(query[9:])
+        reply = dns.message.from_wire(stream.read(int.from_bytes(stream.read(2), "big")))
+        assert reply.answer[0][0].to_text() == "192.0.2.1"
+        assert stream.read() == b""
+
+
+class _Asker(threading.Thread):
+    """Asks one question after the other from ever new ports, without a second try."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(daemon=True)
+        self.is_enough = threading.Event()
+        self.asked = self.answered = 0
+        self._to = (server.address, server.port)
+
+    def run(self) -> None:
+        query = dns.message.make_query("www.example.org", "A").to_wire()
+        while not self.is_enough.is_set():
+            self.asked += 1
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.settimeout(5)
+                client.sendto(query, self._to)
+                if dns.message.from_wire(client.recv(4096)).answer:
+                    self.answered += 1

@@ -1,0 +1,121 @@
+"""kdns.cli.check: what is wrong with files, with its place and an exit status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdns.cli.check import FileKind, check, recognise
+from kdns.cli.demo import demo_paths
+from kdns.cli.main import main
+from tests.server.serving import service, zone
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_good_files_are_no_news(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("shop.yaml").write_text(service("web", "10.0.0.1"))
+    Path("example.org.zone").write_text(zone(1))
+    assert main(["check", "shop.yaml", "example.org.zone"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "2 files: 0 errors, 0 warnings\n"
+
+
+def test_every_problem_is_a_line_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.yaml").write_text("kind: [\n")
+    Path("b.yaml").write_text(service("web", "10.0.0.1") + service("api", "nonsense"))
+    Path("example.org.zone").write_text(zone(1, "www A nonsense"))
+    Path("Corefile").write_text(". {\n    nonsense\n}\n")
+    assert main(["check", "."]) == 1
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    for place in ("./a.yaml:2:1: ", "./b.yaml:", "./example.org.zone:5: ", "./Corefile:2:5: "):
+        assert any(line.startswith(place) for line in lines), (place, lines)
+    assert captured.err == "4 files: 4 errors, 0 warnings\n"
+
+
+def test_what_is_only_odd_is_a_warning_and_status_0(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("late.yaml").write_text(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: late, namespace: shop}\nspec: {ports: [{port: 80}]}\n"
+    )
+    assert main(["check", "late.yaml"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("late.yaml:1: warning: ")
+    assert "clusterIP" in captured.out
+    assert captured.err.startswith("1 file: 0 errors, ")
+
+
+def test_the_same_object_in_two_files_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        Path(name).write_text(service("web", "10.0.0.1"))
+    assert main(["check", "a.yaml", "b.yaml"]) == 1
+    assert "b.yaml:2" in capsys.readouterr().out
+
+
+def test_what_a_corefile_names_is_checked_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("broken.yaml").write_text("kind: [\n")
+    Path("Corefile").write_text(
+        ".:5300 {\n    kubernetes cluster.local {\n        manifests broken.yaml missing.yaml\n    }\n"
+        "    file missing.zone example.org\n}\n"
+    )
+    assert main(["check", "Corefile"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["missing.yaml", "broken.yaml:2:1", "missing.zone"]
+
+
+def test_a_file_that_is_missing_or_unknown_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("notes").write_text("buy milk\n")
+    assert main(["check", "missing", "notes"]) == 1
+    out = capsys.readouterr().out
+    assert "missing: no such file" in out
+    assert "notes: neither a manifest nor a zone file nor a Corefile" in out
+
+
+def test_in_a_directory_what_is_none_of_ours_is_left_alone() -> None:
+    Path("etc").mkdir()
+    Path("etc/notes").write_text("buy milk\n")
+    Path("etc/.hidden.yaml").write_text("kind: [\n")
+    Path("etc/db.example.org").write_text(zone(1))
+    found = check(["etc"])
+    assert found.files == {"etc/db.example.org"}
+    assert found.errors == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [
+        ("a.yaml", "anything", FileKind.MANIFEST),
+        ("a.json", "anything", FileKind.MANIFEST),
+        ("a.zone", "anything", FileKind.ZONE),
+        ("db.a", "anything", FileKind.ZONE),
+        ("Corefile", "anything", FileKind.COREFILE),
+        ("Corefile.test", "anything", FileKind.COREFILE),
+        ("x", "# a list\napiVersion: v1\nkind: List\n", FileKind.MANIFEST),
+        ("x", '{\n  "apiVersion": "v1"', FileKind.MANIFEST),
+        ("x", zone(1), FileKind.ZONE),
+        ("x", "# ours\n.:53 {\n    whoami\n}\n", FileKind.COREFILE),
+        ("x", "buy milk", None),
+        ("x", "", None),
+    ],
+)
+def test_files_are_recognised_by_their_name_or_else_by_how_they_begin(
+    name: str, text: str, kind: FileKind | None
+) -> None:
+    Path(name).write_text(text)
+    assert recognise(name) is kind
+
+
+def test_a_zone_file_of_any_name_is_checked_by_its_own_soa(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("primary").write_text("$ORIGIN example.net.\n" + zone(1, "www A nonsense"))
+    assert main(["check", "primary"]) == 1
+    assert capsys.readouterr().out.startswith("primary:6: ")
+
+
+def test_the_demo_has_no_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    paths = demo_paths()
+    assert main(["check", *paths.manifests, *paths.zones]) == 0
