@@ -71,18 +71,18 @@ def compile_error(frame: Frame, rcode: int) -> Reply:
 def compile_reply(frame: Frame, lookup: Lookup, rng: Random) -> Reply:
     """The reply that says what a lookup found."""
     last = lookup.answer[-1] if lookup.answer else None
-    start = rng.randrange(len(last.rdatas)) if last else 0
-    draft = _Draft(frame, lookup, start)
     if last is None or len(last.rdatas) == 1:
+        draft = _Draft(frame, lookup, 0)
         return Reply(draft.tail, draft.serial_at)
+    count = len(last.rdatas)
+    start = rng.randrange(count)
     if last.rrtype in _ROTATED:
-        return Reply(_rotation(draft, last, start).__next__, draft.serial_at)
-    if not draft.truncated:
-        return Reply(draft.tail, draft.serial_at)
-    step = max(1, len(last.rdatas) // TRUNCATED_VARIANTS)
-    starts = range(start, start + len(last.rdatas), step)
-    tails = [_Draft(frame, lookup, at % len(last.rdatas)).tail for at in starts]
-    return Reply(cycle(tails).__next__, None)
+        return Reply(_rotation(_Draft(frame, lookup, start), last, start).__next__, None)
+    whole = _Draft(frame, lookup, 0)  # in the order given: the first PTR record is the one that counts
+    if not whole.truncated:
+        return Reply(whole.tail, whole.serial_at)
+    starts = range(start, start + count, max(1, count // TRUNCATED_VARIANTS))
+    return Reply(cycle([_Draft(frame, lookup, at % count).tail for at in starts]).__next__, None)
 
 
 class _Draft:

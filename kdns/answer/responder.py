@@ -35,7 +35,8 @@ _NAME_AT = HEADER_OCTETS - 2  # in a message without its ID
 _COOKIE_TAIL = b"\0\x0c\0\x0a\0\x08"  # RDLENGTH 12, option 10 of 8 octets: a client cookie alone (RFC 7873)
 _NO_OPTIONS = b"\0\0"  # RDLENGTH of an OPT record without options
 _NOT_FOLDED = b"A"  # in a key, what no folded message has: junk behind a query must not make a key of it
-_AD = bytes((AD_BIT,))
+# Flags and QDCOUNT of the queries that dig sends, and those of the same query without the AD bit.
+_AD_HEAD, _NO_AD_HEAD = b"\x01\x20\0\1", b"\x01\0\0\1"
 # Payload sizes that resolvers send; any other is taken for the next smaller one.
 _COMMON_PAYLOADS = (512, 1220, 1232, 1280, 1400, 1410, 1432, 1452, 1472, 2048, 4096, 8192, 16384, 65535)
 _TRANSFERS = frozenset((RRType.AXFR, RRType.IXFR))
@@ -128,21 +129,21 @@ class Responder:
         That is one with a client cookie, which dig and c-ares send anew each time, or with the AD bit, or one for a
         name that does not exist. The message may be anything else, or no query at all, and must not be mistaken.
         """
-        if asked[-14:-8] == _COOKIE_TAIL or asked[1:2] == _AD:
-            asked = asked[:1] + asked[1:2].replace(_AD, b"\0") + asked[2:]
-            if asked[-14:-8] == _COOKIE_TAIL:
-                asked = asked[:-14] + _NO_OPTIONS
-            entry = table.current.get(asked.lower())
-            if entry:
-                return entry
-        end = asked.find(0, _NAME_AT) + 1
-        qname = asked[_NAME_AT:end].lower()
+        plain = asked[:-14] + _NO_OPTIONS if asked[-14:-8] == _COOKIE_TAIL else asked
+        if plain.startswith(_AD_HEAD):
+            plain = plain.replace(_AD_HEAD, _NO_AD_HEAD, 1)
+        folded = plain.lower()
+        entry = table.current.get(folded) if plain is not asked else None
+        if entry:
+            return entry
+        end = folded.find(0, _NAME_AT) + 1
+        qname = folded[_NAME_AT:end]
         for apex, zone in self._deciders:
             if qname.endswith(apex):
                 ttl = zone.denies(qname) if zone else None
                 if zone is None or ttl is None:
                     return None
-                return table.denials.get((asked[:_NAME_AT], asked[end:], end, apex, ttl))
+                return table.denials.get((plain[:_NAME_AT], plain[end:], end, apex, ttl))
         return None
 
     def _keep_or_answer(self, message: bytes, query: Query, client: Client, tcp: bool) -> Entry:

@@ -188,21 +188,20 @@ class ForwardZone(_ClusterZone):
     def denies(self, qname: bytes) -> int | None:
         """Names in no branch, of no subtree, or not in theirs: what search paths and random names ask for."""
         relative = qname[: -self._cut]
-        starts: list[int] = []
+        first = second = third = -1  # where the three labels nearest to the apex start
         at, size = 0, len(relative)
         while at < size:
-            starts.append(at)
+            third, second, first = second, first, at
             at += _LABEL_STEP[relative[at]]
         if at != size or not size or size + self._cut > MAX_NAME_OCTETS:
             return None  # no well-formed name
-        branch = relative[starts[-1] :]
+        branch = relative[first:]
         if branch != _SVC:
             return None if branch in _BRANCHES else self._negative_ttl
-        if len(starts) < 3:
+        if third < 0:
             return None
-        at = starts[-3]
-        subtree = self._state.subtrees.get(relative[at:])
-        absent = subtree is None or (at > 0 and surely_lacks(subtree, relative[:at]))
+        subtree = self._state.subtrees.get(relative[third:])
+        absent = subtree is None or (third > 0 and surely_lacks(subtree, relative[:third]))
         return self._negative_ttl if absent else None
 
     def addresses(self, name: bytes) -> tuple[RRset, ...]:
