@@ -25,6 +25,7 @@ from kdns.server.files import Events, FileWatch, Stamp
 from kdns.server.process import EXIT_ERROR, trim_memory
 from kdns.server.publisher import Publisher, Subscriber
 from kdns.server.slots import Slots
+from kdns.server.sockets import Address
 from kdns.server.sources import ClusterSource, Reading, Source, make_source
 from kdns.server.watch import stamps
 from kdns.zone.delta import ZoneDelta
@@ -37,9 +38,13 @@ MAX_UNSEEN = 1000  # changes that some worker has not acknowledged; the log lose
 
 @dataclass(frozen=True, slots=True)
 class ControlPlan:
-    """What a control is given at its birth. `feeds`: control's end of each worker slot's socket pair."""
+    """What a control is given at its birth.
+
+    addresses: what is listened on, for the log. feeds: control's end of each worker slot's socket pair.
+    """
 
     plan: Plan
+    addresses: Sequence[Address]
     feeds: Sequence[socket.socket]
     slots: Slots
     epoch: int
@@ -230,7 +235,7 @@ class Control:
                 self._log.info(f"{source}: not answered from: {ignored}")
         workers = len(self._plan.feeds)
         services, rrsets = (sum(column) for column in zip(*self._sizes, strict=True)) if self._sizes else (0, 0)
-        addresses = ", ".join(map(str, self._plan.plan.all_addresses))
+        addresses = ", ".join(map(str, self._plan.addresses))
         self._log.info(
             f"{'ready' if self._plan.strict else 'current again'}: {workers} worker{'s' * (workers != 1)},"
             f" {services} services, {rrsets} rrsets, listening on {addresses} (UDP and TCP)"

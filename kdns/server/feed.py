@@ -70,7 +70,7 @@ def decode_from_control(data: bytes) -> Change:
     """Decode what a worker received. Raises MalformedMessage."""
     try:
         return _from_control.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MalformedMessage(f"a message of control does not decode: {error}") from None
 
 
@@ -78,7 +78,7 @@ def decode_from_worker(data: bytes) -> Hello | Acknowledge:
     """Decode what control received. Raises MalformedMessage."""
     try:
         return _from_worker.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MalformedMessage(f"a message of a worker does not decode: {error}") from None
 
 

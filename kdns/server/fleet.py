@@ -21,7 +21,7 @@ from kdns.server.assembly import Plan
 from kdns.server.control import ControlPlan, run_control
 from kdns.server.process import EXIT_ERROR, describe_status, enter, fork
 from kdns.server.restarts import Backoff, Watchdog
-from kdns.server.slots import Slots
+from kdns.server.slots import Slots, SlotState
 from kdns.server.sockets import Address, Binding, SlotSockets
 from kdns.server.worker import WorkerPlan, run_worker
 
@@ -63,6 +63,11 @@ class Fleet:
     def is_gone(self) -> bool:
         """Whether none of its processes is left."""
         return not any(child.pid for child in self._children)
+
+    @property
+    def has_stopped_reading(self) -> bool:
+        """Whether none of its workers reads queries, but for connections that they have."""
+        return all(not slot.pid or slot.state is SlotState.DRAINING for slot in self.slots)
 
     def tick(self, now: float, watchdog: Watchdog) -> None:
         """Fork what is due and kill what is stuck."""
@@ -139,7 +144,8 @@ class Fleet:
     def _fork_control(self) -> int:
         self._epoch += 1
         feeds = [pair[0] for pair in self._feeds]
-        plan = ControlPlan(self.plan, feeds, self.slots, self._epoch, not self.was_ready, self._log)
+        addresses = [address for address in self.plan.all_addresses if address in self.bindings]
+        plan = ControlPlan(self.plan, addresses, feeds, self.slots, self._epoch, not self.was_ready, self._log)
         keep = {feed.fileno() for feed in feeds}
 
         def body() -> int:

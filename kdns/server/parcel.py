@@ -70,7 +70,7 @@ def unpack(data: bytes | memoryview) -> Iterator[ZoneDelta]:
             raise MalformedParcel("a part is longer than its parcel")
         try:
             yield _decoder.decode(view[start:at])
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise MalformedParcel(f"a part does not decode: {error}") from None
 
 

@@ -21,7 +21,7 @@ class SlotState(IntEnum):
     EMPTY = 0  # never had a worker
     STARTING = 1  # forked; reads no queries yet
     READY = 2  # the image is published and queries are read
-    DRAINING = 3  # told to go; finishes what it has
+    DRAINING = 3  # reads no queries any more; finishes the connections it has
 
 
 class Slot:

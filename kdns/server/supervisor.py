@@ -47,6 +47,7 @@ class Supervisor:
         self._current: Fleet | None = None
         self._incoming: Fleet | None = None
         self._incoming_since = 0.0
+        self._replaced: Fleet | None = None  # one of `_leaving`, until it reads no queries any more
         self._leaving: list[Fleet] = []
         self._is_reload_wanted = False
         self._drain_deadline: float | None = None
@@ -84,6 +85,7 @@ class Supervisor:
                 if selector.select(TICK_SECONDS):
                     for number in signals.recv(64):
                         self._on_signal(signal.Signals(number))
+                self._reap()
 
     def _fleets_alive(self) -> list[Fleet]:
         return [fleet for fleet in (self._current, self._incoming, *self._leaving) if fleet is not None]
@@ -93,7 +95,6 @@ class Supervisor:
             self._terminate()
         elif number in _RELOAD:
             self._is_reload_wanted = True
-        self._reap()
 
     def _terminate(self) -> None:
         """Drain; at the second signal, end."""
@@ -143,6 +144,9 @@ class Supervisor:
             self._switch(incoming)
         elif incoming is not None and now - self._incoming_since > RELOAD_SECONDS:
             self._abandon(f"the new processes were not ready in {RELOAD_SECONDS:g} s")
+        if self._replaced is not None and self._replaced.has_stopped_reading:
+            self._replaced = None
+            self._log.info("reloaded: only the new processes read queries")
         if self._is_reload_wanted and self._incoming is None and self._drain_deadline is None:
             self._is_reload_wanted = False
             self._reload(now)
@@ -168,7 +172,7 @@ class Supervisor:
         if old is not None:
             old.drain()
             self._leaving.append(old)
-        self._log.info("reloaded: new processes answer, the old ones finish what they have")
+            self._replaced = old
 
     def _abandon(self, why: str) -> None:
         if self._incoming is not None:

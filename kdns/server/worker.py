@@ -70,7 +70,10 @@ class WorkerPlan:
 def run_worker(plan: WorkerPlan) -> int:
     """Answer until SIGTERM. Returns the exit status."""
     gc.disable()  # a collection would stop answering for milliseconds; nothing here makes cycles that matter
+    # The loop hears of signals only while it runs: one that comes before that has to wait.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     loop = uvloop.new_event_loop()
+    loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, {signal.SIGTERM})
     worker = Worker(plan, loop)
     loop.add_signal_handler(signal.SIGTERM, worker.drain)
     loop.set_exception_handler(worker.report_exception)
@@ -98,6 +101,7 @@ class Worker:
         self._udp: list[tuple[socket.socket, UdpServer]] = []
         self._tcp: list[asyncio.AbstractServer] = []
         self._opening: asyncio.Task[None] | None = None
+        self._is_draining = False
         self.status = EXIT_OK
 
     def start(self) -> None:
@@ -116,15 +120,16 @@ class Worker:
 
     def drain(self) -> None:
         """Answer what has arrived and stop."""
-        if self._slot.state is SlotState.DRAINING:
+        if self._is_draining:
             return
-        self._slot.state = SlotState.DRAINING
+        self._is_draining = True
         for server in self._tcp:
             server.close()
         deadline = time.monotonic() + DRAIN_UDP_SECONDS
         for sock, udp in self._udp:
             _empty(sock, udp, deadline)
             self._loop.remove_reader(sock.fileno())
+        self._slot.state = SlotState.DRAINING
         self._connections.drain()
         self._await_connections(time.monotonic() + DRAIN_SECONDS)
 
@@ -223,7 +228,7 @@ class Worker:
         self._steps = self._loading = None
         self._follower.loaded(change)
         self._loop.add_reader(self._plan.feed.fileno(), self._on_feed)
-        if self._udp or self._slot.state is SlotState.DRAINING:
+        if self._udp or self._is_draining:
             self._acknowledge(change)
         else:
             self._opening = self._loop.create_task(self._open(change))

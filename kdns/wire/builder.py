@@ -20,6 +20,8 @@ MAX_POINTER = 0x3FFF  # a pointer has 14 bits (RFC 1035 section 4.1.4)
 # at some depth, Go's resolver after 10 and dnspython after 16.
 MAX_POINTERS_IN_NAME = 8
 FIXED_RR_OCTETS = 10  # type, class, TTL, RDLENGTH
+# Fits beside the longest question into the smallest reply; RFC 8914 section 6 wants texts short anyway.
+MAX_EDE_TEXT_OCTETS = 200
 
 _fixed = Struct(">2HIH").pack
 _short = Struct(">H").pack
@@ -135,6 +137,6 @@ def opt_record(payload_octets: int, extended_rcode: int, dnssec_ok: bool, option
 
 
 def ede_option(code: int, text: str) -> bytes:
-    """An Extended DNS Error option (RFC 8914 section 2)."""
-    body = _short(code) + text.encode()
+    """An Extended DNS Error option (RFC 8914 section 2); a text that is too long is cut."""
+    body = _short(code) + text.encode()[:MAX_EDE_TEXT_OCTETS].decode(errors="ignore").encode()
     return _short(15) + _short(len(body)) + body

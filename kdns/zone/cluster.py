@@ -39,7 +39,8 @@ REFRESH, RETRY, EXPIRE = 7200, 1800, 86400
 _SVC, _POD, _DNS, _NS, _VERSION = b"\x03svc", b"\x03pod", b"\x03dns", b"\x02ns", b"\x0bdns-version"
 _STATIC = b""  # key of what no delta changes
 # From one label's length octet to the next one's; one that is no length leads out of every name.
-_LABEL_STEP = (*range(1, MAX_LABEL_OCTETS + 2), *[MAX_NAME_OCTETS + 1] * (255 - MAX_LABEL_OCTETS))
+_OUT = MAX_NAME_OCTETS + 1
+_LABEL_STEP = (_OUT, *range(2, MAX_LABEL_OCTETS + 2), *[_OUT] * (255 - MAX_LABEL_OCTETS))
 _times = Struct(">5I").pack
 
 

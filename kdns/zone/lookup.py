@@ -50,8 +50,6 @@ def lookup(zone: Zone, zone_of: ZoneOf, qname: bytes, qtype: int) -> Lookup:
     zone_of: gives that zone for any folded name, None if the name is not ours.
     qname: folded. All owners in the answer that stem from it are folded too.
     """
-    if qtype == _DS and qname == zone.apex:
-        zone = _parent_side(zone, zone_of)
     return _Walk(zone_of, qtype).run(zone, qname)
 
 
@@ -80,6 +78,8 @@ class _Walk:
         seen = {qname}
         name = qname
         while True:
+            if self._qtype == _DS and name == zone.apex:
+                zone = _parent_side(zone, self._zone_of)
             found = self._find(zone, name)
             outcome = _STEPS[found.kind](self, zone, name, found)
             if isinstance(outcome, Lookup):

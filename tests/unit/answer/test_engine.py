@@ -46,8 +46,9 @@ def test_a_change_drops_the_replies_made_of_it_and_no_other() -> None:
     questions = [
         ("web.shop.svc.cluster.local", "A"), ("web.shop.svc.cluster.local", "TXT"),
         ("_http._tcp.web.shop.svc.cluster.local", "SRV"), ("to-web.shop.svc.cluster.local", "A"),
-        ("to-api.shop.svc.cluster.local", "A"), ("out.shop.svc.cluster.local", "A"), ("db.shop.svc.cluster.local", "A"),
-        ("db-0.db.shop.svc.cluster.local", "A"), ("1.0.0.10.in-addr.arpa", "PTR"), ("1.1.0.10.in-addr.arpa", "PTR"),
+        ("to-api.shop.svc.cluster.local", "A"), ("out.shop.svc.cluster.local", "A"),
+        ("db.shop.svc.cluster.local", "A"), ("db-0.db.shop.svc.cluster.local", "A"),
+        ("1.0.0.10.in-addr.arpa", "PTR"), ("1.1.0.10.in-addr.arpa", "PTR"),
         ("1.0.1.10.in-addr.arpa", "PTR"), ("shop.svc.cluster.local", "A"), ("svc.cluster.local", "A"),
         ("dns-version.cluster.local", "TXT"), ("ns.dns.cluster.local", "A"), ("api.shop.svc.cluster.local", "SRV"),
     ]
@@ -58,7 +59,8 @@ def test_a_change_drops_the_replies_made_of_it_and_no_other() -> None:
     served.apply(service("web.shop", "10.0.0.2"))
     assert before - kept_questions(served) == {
         "web.shop.svc.cluster.local. A", "web.shop.svc.cluster.local. TXT",
-        "_http._tcp.web.shop.svc.cluster.local. SRV", "to-web.shop.svc.cluster.local. A", "1.0.0.10.in-addr.arpa. PTR",
+        "_http._tcp.web.shop.svc.cluster.local. SRV", "to-web.shop.svc.cluster.local. A",
+        "1.0.0.10.in-addr.arpa. PTR",
     }
 
 
@@ -233,12 +235,25 @@ def test_a_source_is_what_the_configuration_says() -> None:
 
 @pytest.mark.parametrize(
     ("zones", "target"),
-    [((CLUSTER, IN_ADDR), CLUSTER), ((from_text("a.test"), CLUSTER, IN_ADDR), from_text("a.test")), ((IN_ADDR,), IN_ADDR)],
+    [
+        ((CLUSTER, IN_ADDR), CLUSTER),
+        ((from_text("a.test"), CLUSTER, IN_ADDR), from_text("a.test")),
+        ((IN_ADDR,), IN_ADDR),
+    ],
 )
 def test_reverse_names_lead_into_the_first_forward_zone(zones: tuple[bytes, ...], target: bytes) -> None:
     served = cluster(WEB, zones=zones)
     [name] = served.dig("1.0.0.10.in-addr.arpa", "PTR").rdata
     assert from_text(name) == WEB.owner + target
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_stable_name_of_an_address_is_the_first_ptr_record_of_every_reply(seed: int) -> None:
+    served = cluster(headless("all.shop", "10.1.0.1"), DB, seed=seed)
+    for _ in range(2):
+        assert served.dig("1.0.1.10.in-addr.arpa", "PTR").rdata == [
+            "db-0.db.shop.svc.cluster.local.", "10-1-0-1.all.shop.svc.cluster.local.",
+        ]
 
 
 def test_two_zones_of_a_source_show_the_same_services() -> None:

@@ -209,7 +209,9 @@ def test_edns_is_answered_only_where_it_was_used(served: Served) -> None:
     assert not served.dig(WEB, edns=opt(4096)).dnssec_ok
 
 
-@pytest.mark.parametrize(("asked", "limit"), [(0, 512), (512, 512), (1000, 1000), (1232, 1232), (4096, 1232), (65535, 1232)])
+@pytest.mark.parametrize(
+    ("asked", "limit"), [(0, 512), (512, 512), (1000, 1000), (1232, 1232), (4096, 1232), (65535, 1232)]
+)
 def test_a_udp_reply_is_as_long_as_the_client_and_we_allow(served: Served, asked: int, limit: int) -> None:
     for reply in twice(served, query("crowd.shop.svc.cluster.local", edns=opt(asked))):
         assert len(reply.wire) <= limit
@@ -252,12 +254,15 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("qname", [WEB, "nope.cluster.local", "db.shop.svc.cluster.local", "pending.shop.svc.cluster.local"])
+@pytest.mark.parametrize(
+    "qname", [WEB, "nope.cluster.local", "db.shop.svc.cluster.local", "pending.shop.svc.cluster.local"]
+)
 def test_options_change_nothing_and_share_the_kept_reply(served: Served, qname: str, options: bytes) -> None:
     plain = served.dig(qname, edns=opt())
     before = served.kept, len(served.responder.udp.denials)
     for _ in range(3):
-        assert same(served.dig(mixed_case(qname), edns=opt(options=options)), served.dig(mixed_case(qname), edns=opt()))
+        mixed = mixed_case(qname)
+        assert same(served.dig(mixed, edns=opt(options=options)), served.dig(mixed, edns=opt()))
     assert same(served.dig(qname, edns=opt(options=options)), plain)
     assert (served.kept, len(served.responder.udp.denials)) == before
 
@@ -397,8 +402,8 @@ def test_a_denial_is_shared_at_every_length(served: Served, length: int) -> None
 
 def test_a_shared_denial_does_not_point_into_labels_that_differ(served: Served) -> None:
     """The SOA record names ns.dns and hostmaster below the apex; so may the question."""
-    for qname in ("hostmaster.cluster.local", "x.ns.dns.cluster.local", "xxxxmaster.cluster.local", "hostmaster.cluster.local"):
-        reply = served.dig(qname)
+    for label in ("hostmaster", "x.ns.dns", "xxxxmaster", "hostmaster"):
+        reply = served.dig(f"{label}.cluster.local")
         assert reply.authority == [
             "cluster.local. 5 SOA ns.dns.cluster.local. hostmaster.cluster.local. 1000 7200 1800 86400 5"
         ]
@@ -454,7 +459,8 @@ def test_the_process_wide_negative_ttl_can_be_lowered() -> None:
 
 @pytest.mark.parametrize("edns", [b"", opt()])
 def test_the_serial_of_now_is_in_kept_denials(served: Served, edns: bytes) -> None:
-    names = [WEB, "nope.cluster.local", "nobody.shop.svc.cluster.local", "svc.cluster.local", "pending.shop.svc.cluster.local"]
+    lefts = ("web.shop.svc", "nope", "nobody.shop.svc", "svc", "pending.shop.svc")
+    names = [f"{left}.cluster.local" for left in lefts]
     for serial in (1000, 1001, 2**32 - 1, 0):
         served.apply(service("other.shop", "10.0.0.99"), serial=serial)
         for _ in range(2):
@@ -472,12 +478,30 @@ def test_a_change_of_the_serial_drops_no_kept_denial(served: Served) -> None:
     assert served.dig(WEB, "TXT").soa == "cluster.local. 5 1001 5"
 
 
-@pytest.mark.parametrize("qname", ["pending.shop.svc.cluster.local"])
-def test_a_note_on_a_denial_is_told_to_who_speaks_edns(served: Served, qname: str) -> None:
-    for reply in twice(served, query(qname, edns=opt())):
+def test_a_note_on_a_denial_is_told_to_who_speaks_edns(served: Served) -> None:
+    for reply in twice(served, query("pending.shop.svc.cluster.local", edns=opt())):
         assert (reply.rcode, reply.ede) == ("NOERROR", [(0, "the Service has no clusterIP yet")])
         assert reply.soa
-    assert not served.dig(qname).has_edns
+    assert not served.dig("pending.shop.svc.cluster.local").has_edns
+
+
+@pytest.mark.parametrize("note", ["x" * 10_000, "ä" * 5000])
+def test_a_note_of_any_length_leaves_room_for_the_reply(note: str) -> None:
+    """Notes quote what stands in manifests, which nobody has checked."""
+    served = cluster(service("odd.shop", note=note))
+    reply = served.dig("odd.shop.svc.cluster.local", edns=opt(512))
+    assert len(reply.wire) <= 512
+    assert (reply.rcode, "TC" in reply.flags, bool(reply.soa)) == ("NOERROR", False, True)
+    [(_, text)] = reply.ede
+    assert note.startswith(text)
+    assert len(text) >= 50
+
+
+def test_an_alias_to_a_headless_service_without_ready_hosts_is_denied_for_a_second(served: Served) -> None:
+    served.apply(alias("to-nobody.shop", "nobody.shop.svc.cluster.local"))
+    for _ in range(2):
+        reply = served.dig("to-nobody.shop.svc.cluster.local")
+        assert (reply.rcode, reply.soa) == ("NXDOMAIN", "cluster.local. 1 1000 5")
 
 
 # ANY, whoami
@@ -536,7 +560,9 @@ def test_whoami_of_the_longest_name_makes_no_name_that_is_too_long() -> None:
 
 @pytest.mark.parametrize("edns", [b"", opt(), opt(options=option(COOKIE, bytes(8)))])
 @pytest.mark.parametrize("tcp", [False, True])
-def test_over_ten_thousand_answers_every_address_is_first_equally_often(served: Served, edns: bytes, tcp: bool) -> None:
+def test_over_ten_thousand_answers_every_address_is_first_equally_often(
+    served: Served, edns: bytes, tcp: bool
+) -> None:
     octets = query("db.shop.svc.cluster.local", edns=edns)
     firsts: Counter[bytes] = Counter()
     for _ in range(10_000):
@@ -609,7 +635,8 @@ def test_a_name_with_a_zone_inside_one_label_is_not_in_the_zone(of: str) -> None
 
 def test_two_listeners_answer_from_their_own_blocks() -> None:
     sites = (SiteSpec((CLUSTER,), (0,)), SiteSpec((from_text("who.test"),), whoami=True))
-    engine = Engine(Specification((ClusterSpec((CLUSTER,)),), sites, ((0,), (1,), (0, 1))), new_counts(), Random(0), _raise)
+    specification = Specification((ClusterSpec((CLUSTER,)),), sites, ((0,), (1,), (0, 1)))
+    engine = Engine(specification, new_counts(), Random(0), _raise)
     part = engine.new_image()
     part.apply(image(*SUBTREES))
     engine.publish(part)

@@ -142,7 +142,9 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.integers(1, 4))
-def test_nothing_found_was_made_of_what_changed_since(steps: list[tuple[str, bytes, list[Dependency]]], size: int) -> None:
+def test_nothing_found_was_made_of_what_changed_since(
+    steps: list[tuple[str, bytes, list[Dependency]]], size: int
+) -> None:
     table, made = ReplyTable(size), dict[bytes, Entry]()
     for action, key, depends in steps:
         if action == "drop":

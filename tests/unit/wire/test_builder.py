@@ -1,12 +1,9 @@
-"""Building messages: compression, whole rrsets, room (RFC 1035 section 4.1.4, RFC 2181 section 9, RFC 6891, RFC 8914)."""
+"""Building messages: compression, whole rrsets, room (RFC 1035 section 4.1.4, 2181 section 9, 6891, 8914)."""
 
 from __future__ import annotations
 
 from struct import pack
 
-import dns.flags
-import dns.message
-import dns.rcode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +11,9 @@ from hypothesis import strategies as st
 from kdns.wire.builder import MAX_POINTER, MessageBuilder, ede_option, opt_record
 from kdns.wire.iana import RRType
 from kdns.wire.name import from_text, to_text
+from kdns.zone.rrset import RRset
 from tests.support.messages import Answer, question
+from tests.support.zonetext import lines
 
 ORG = "example.org"
 QUESTION = question(f"www.{ORG}")
@@ -53,6 +52,16 @@ def test_the_opt_record_ends_the_message_and_is_counted() -> None:
     reply = finish(builder(opt=opt_record(1232, 0, True, ede_option(20, "not ours"))))
     assert reply.counts == (1, 0, 0, 1)
     assert (reply.payload, reply.dnssec_ok, reply.ede) == (1232, True, [(20, "not ours")])
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"), [("x" * 999, "x" * 200), ("ä" * 150, "ä" * 100), ("xä" * 150, "xä" * 66 + "x")]
+)
+def test_the_text_of_an_extended_error_is_cut_between_characters(text: str, kept: str) -> None:
+    reply = finish(builder(limit=512, opt=opt_record(1232, 0, False, ede_option(0, text))))
+    [(_, told)] = reply.ede
+    assert told == kept
+    assert len(reply.wire) <= 512
 
 
 def test_an_extended_rcode_stands_in_two_places() -> None:
@@ -201,7 +210,7 @@ def test_the_limit_may_be_reached_and_includes_the_opt_record(spare: int) -> Non
     assert len(finish(one).wire) <= limit
 
 
-NAMES = st.lists(st.sampled_from([b"a", b"B", b"web", b"\xff\x00", b"x" * 63]), min_size=0, max_size=4).map(
+NAMES = st.lists(st.sampled_from([b"a", b"B", b"web", b"\xff\x00", b"x" * 60]), min_size=0, max_size=4).map(
     lambda parts: b"".join(bytes((len(part),)) + part for part in parts) + b"\0"
 )
 RRSETS = st.lists(
@@ -232,8 +241,7 @@ def test_dnspython_reads_back_exactly_what_was_added(
     for section, owner, rrtype, target in sorted(rrsets, key=lambda rrset: rrset[0]):
         rdata = _rdata(rrtype, target)
         if one.add(section, owner, rrtype, 7, [rdata]):
-            text = dns.rdata.from_wire(1, rrtype, rdata, 0, len(rdata)).to_text()
-            written[section].append(f"{to_text(owner)} 7 {RRType(rrtype).name} {text}".lower())
+            written[section] += [line.lower() for line in lines([RRset(owner, rrtype, 7, (rdata,))])]
     reply = finish(one)
     assert len(reply.wire) <= max(limit, len(qname) + 16)
     got = [[line.lower() for line in section] for section in (reply.answer, reply.authority, reply.additional)]

@@ -135,4 +135,4 @@ def test_the_canonical_order_is_that_of_rfc_4034_6_1() -> None:
         r"\001.z.example", "*.z.example", r"\200.z.example",
     ]
     names = [from_text(text) for text in ordered]
-    assert sorted(reversed(names), key=sort_key) == names
+    assert sorted(set(names), key=sort_key) == names

@@ -235,7 +235,8 @@ def test_a_format_error_counts_more_than_a_wrong_version() -> None:
 
 # Any octets
 
-FRAGMENTS = st.sampled_from([NAME, RECORD, opt(), opt(options=option(COOKIE, bytes(8))), b"\0", b"\xc0\x0c", b"\0\x01"])
+COOKIES = opt(options=option(COOKIE, bytes(8)))
+FRAGMENTS = st.sampled_from([NAME, RECORD, opt(), COOKIES, b"\0", b"\xc0\x0c", b"\0\x01"])
 BODIES = st.lists(FRAGMENTS | st.binary(max_size=20), max_size=6).map(b"".join)
 COUNTS = st.tuples(*[st.integers(0, 3) | st.just(65535)] * 4)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dns.rdata
 import pytest
 
 from kdns.wire.iana import RRType
@@ -13,6 +12,7 @@ from kdns.zone.rrset import RRset
 from kdns.zone.subtree import HostSet, Subtree
 from tests.support.messages import rrtype
 from tests.support.subtrees import alias, headless, host_sets, owner, packed, ports, relative, service
+from tests.support.zonetext import rdata_text
 
 APEX = from_text("cluster.local")
 TTL = 5
@@ -35,7 +35,7 @@ def rdata(subtree: Subtree, prefix: str, qtype: str) -> list[str] | None:
     assert rrset.owner == (relative(prefix) if prefix else b"") + subtree.owner + APEX
     assert (rrset.rrtype, rrset.ttl) == (rrtype(qtype), TTL)
     assert len(set(rrset.rdatas)) == len(rrset.rdatas)
-    texts = [dns.rdata.from_wire(1, rrset.rrtype, one, 0, len(one)).to_text() for one in rrset.rdatas]
+    texts = [rdata_text(rrset.rrtype, one) for one in rrset.rdatas]
     return [text.replace(f".{to_text(subtree.owner + APEX)}", "").replace(to_text(subtree.owner + APEX), "@")
             for text in texts]
 
@@ -131,7 +131,9 @@ OUT = alias("out.shop", "www.example.org")
         (OUT, "x", "A", None),
     ],
 )
-def test_each_query_shape_has_its_answer(subtree: Subtree, prefix: str, qtype: str, expected: list[str] | None) -> None:
+def test_each_query_shape_has_its_answer(
+    subtree: Subtree, prefix: str, qtype: str, expected: list[str] | None
+) -> None:
     assert rdata(subtree, prefix, qtype) == expected
 
 
@@ -174,7 +176,8 @@ def test_a_label_is_found_at_its_own_place_only() -> None:
     tricky = Subtree(owner("t.shop"), hosts=(hosts,), headless=True)
     label = b"\x01b"
     assert find_in_subtree(tricky, label + tricky.owner + APEX, label, APEX, TTL, KEY).kind is Kind.ABSENT
-    unnamed = Subtree(owner("u.shop"), hosts=(HostSet(4, (), packed("10.1.10.1") + packed("10.2.0.3")),), headless=True)
+    plain = HostSet(4, (), packed("10.1.10.1") + packed("10.2.0.3"))
+    unnamed = Subtree(owner("u.shop"), hosts=(plain,), headless=True)
     assert rdata(unnamed, "10-1-10-2", "A") is None
     assert rdata(unnamed, "10-2-0-3", "A") == ["10.2.0.3"]
 
