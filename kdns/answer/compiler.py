@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kdns.wire.builder import FIXED_RR_OCTETS, MessageBuilder
 from kdns.wire.iana import RRType
 from kdns.wire.name import is_subdomain
-from kdns.wire.query import AA_BIT, CD_BIT, QR_BIT, RD_BIT, TC_BIT
+from kdns.wire.query import AA_BIT, CD_BIT, OPCODE_BITS, QR_BIT, RD_BIT, TC_BIT
 from kdns.zone.model import Denial, Lookup
 from kdns.zone.rrset import RRset
 
@@ -29,7 +29,7 @@ ANSWER, AUTHORITY, ADDITIONAL = range(3)
 TRUNCATED_VARIANTS = 8
 
 _ROTATED = frozenset((RRType.A, RRType.AAAA))
-_COPIED_FLAGS = RD_BIT | CD_BIT  # RFC 1035 section 4.1.1, RFC 4035 section 3.2.2
+_COPIED_FLAGS = OPCODE_BITS | RD_BIT | CD_BIT  # RFC 1035 section 4.1.1, RFC 4035 section 3.2.2
 _SERIAL_FROM_END = 20  # of an SOA record: serial, refresh, retry, expire and minimum end it
 
 

@@ -9,7 +9,7 @@ exactly the replies it makes wrong. Not here: how deltas arrive (kdns.server.fee
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from kdns.answer.responder import Responder
@@ -38,6 +38,14 @@ class ClusterSource:
     def apply(self, delta: ZoneDelta) -> set[Dependency]:
         """Make a change; returns what it may have made wrong. A `reset` is for a new source only."""
         return self._state.apply(delta)
+
+    def succeed(self, former: ClusterSource) -> None:
+        """Take the place of a former source of this index."""
+        self._state.succeed(former._state)
+
+    def dismantle(self) -> Iterator[None]:
+        """Take apart a source that nothing is answered from any more, in steps."""
+        return self._state.dismantle()
 
     def _make_zones(self) -> dict[bytes, Zone]:
         spec, state = self._spec, self._state
@@ -140,13 +148,20 @@ class Engine:
             return ClusterSource(index, spec, self._negative_ttl)
         return FileSource(index, spec)
 
-    def publish(self, image: Image) -> None:
-        """Answer from these sources from now on."""
-        self._sources = list(image.sources)
+    def publish(self, image: Image) -> Iterator[None]:
+        """Answer from these sources from now on: at once, whatever becomes of the steps that are returned.
+
+        The steps take apart what was served before; each is well under a millisecond.
+        """
+        former, self._sources = self._sources, list(image.sources)
+        for old, new in zip(former, self._sources, strict=False):
+            if isinstance(old, ClusterSource) and isinstance(new, ClusterSource):
+                new.succeed(old)
         self._zone_maps[:] = [source.zones for source in self._sources]
         self._serials.clear()
         for responder in self._responders.values():
             responder.publish()
+        return (step for source in former if isinstance(source, ClusterSource) for step in source.dismantle())
 
     def publish_source(self, index: int, source: FileSource) -> None:
         """Answer from this zone file from now on, and from the other sources as before."""

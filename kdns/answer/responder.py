@@ -20,7 +20,16 @@ from kdns.observe.counters import DROPPED, reply_counter
 from kdns.wire.builder import MAX_MESSAGE_OCTETS, ede_option, opt_record
 from kdns.wire.iana import EDE, Rcode, RRClass, RRType
 from kdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, ROOT, is_subdomain, suffixes
-from kdns.wire.query import AD_BIT, HEADER_OCTETS, MIN_PAYLOAD_OCTETS, Edns, Query, parse_query
+from kdns.wire.query import (
+    CD_BIT,
+    DO_BIT,
+    HEADER_OCTETS,
+    MIN_PAYLOAD_OCTETS,
+    RD_BIT,
+    Edns,
+    Query,
+    parse_query,
+)
 from kdns.zone.lookup import lookup
 from kdns.zone.model import Denial, Dependency, Lookup, Zone
 from kdns.zone.rrset import RRset, address_rrsets
@@ -39,6 +48,8 @@ _NOT_FOLDED = b"A"  # in a key, what no folded message has: junk behind a query 
 _AD_HEAD, _NO_AD_HEAD = b"\x01\x20\0\1", b"\x01\0\0\1"
 # Payload sizes that resolvers send; any other is taken for the next smaller one.
 _COMMON_PAYLOADS = (512, 1220, 1232, 1280, 1400, 1410, 1432, 1452, 1472, 2048, 4096, 8192, 16384, 65535)
+# Replies to other types are not kept: 65,000 types asked for at random would fill the table with NODATA.
+_KEPT_TYPES = frozenset(RRType)
 _TRANSFERS = frozenset((RRType.AXFR, RRType.IXFR))
 _srv_head = Struct(">3H").pack
 
@@ -251,7 +262,7 @@ def complete(message: bytes, entry: Entry, counts: list[int]) -> bytes:
 
 
 class _Shape(NamedTuple):
-    """A query but for its name, without what no reply depends on: the AD bit, EDNS options, odd payload sizes.
+    """A query but for its name, without what no reply depends on: flags that are not copied, EDNS options, sizes.
 
     head: flags and counts. rest: type, class, and the fixed part of the OPT record.
     """
@@ -261,22 +272,22 @@ class _Shape(NamedTuple):
 
 
 def _shape(message: bytes, query: Query) -> _Shape:
-    head = message[2:3] + bytes((message[3] & ~AD_BIT,)) + message[4:HEADER_OCTETS]
+    head = (query.flags & (RD_BIT | CD_BIT)).to_bytes(2) + message[4:HEADER_OCTETS]
     rest = message[query.end - 4 : query.end]
     if query.edns:
-        opt = query.end
-        payload = _payload(query.edns).to_bytes(2)
-        rest += message[opt : opt + 3] + payload + message[opt + 5 : opt + 9] + _NO_OPTIONS
+        flags = DO_BIT if query.edns.dnssec_ok else 0
+        rest += message[query.end : query.end + 3] + _pair(_payload(query.edns), 0) + _pair(flags, 0)
     return _Shape(head, rest)
 
 
 def _table_key(message: bytes, query: Query) -> bytes | None:
     """The key under which the reply may be kept: the message behind the ID, folded, in its plainest form.
 
-    None if the reply depends on more than that. Folding also changes octets that are no letters of the name: where
-    that could make two different queries equal, the octets outside the name are added as they are.
+    None if the reply depends on more than that, or the type is one that hardly anybody asks for. Folding also changes
+    octets that are no letters of the name: where that could make two different queries equal, the octets outside the
+    name are added as they are.
     """
-    if not query.plain or query.rcode:
+    if not query.plain or query.rcode or query.qtype not in _KEPT_TYPES:
         return None
     head, rest = _shape(message, query)
     key = head.lower() + query.qname + rest.lower()

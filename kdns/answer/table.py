@@ -22,6 +22,9 @@ GENERATION = 131072
 SerialSplice = tuple[int, list[bytes]]
 Entry = tuple[Tail, int, int, SerialSplice | None, tuple[Dependency, ...]]
 
+# For each reply kept, this many of those that are over are freed: more than one, so that they are gone in time.
+FREED_AT_ONCE = 4
+
 # Denials of names that do not exist differ only in the question: one entry serves all names of a length that one zone
 # of one site decides. Lengths, types, flags and zones in real use make a few hundred; more is somebody trying.
 DENIALS = 4096
@@ -33,13 +36,17 @@ class ReplyTable:
 
     def __init__(self, generation: int = GENERATION) -> None:
         self._size = generation
-        self.clear()
+        self._new, self._old = _Generation(), _Generation()
+        self._retired: list[dict[bytes, Entry]] = []
+        self.current = self._new.entries
+        self.denials: dict[DenialKey, Entry] = {}
 
     def clear(self) -> None:
         """Forget all replies."""
+        self._retired += [self._new.entries, self._old.entries]
         self._new, self._old = _Generation(), _Generation()
         self.current = self._new.entries
-        self.denials: dict[DenialKey, Entry] = {}
+        self.denials.clear()
 
     def __len__(self) -> int:
         return len(self._new.entries) + len(self._old.entries)
@@ -56,15 +63,25 @@ class ReplyTable:
     def keep(self, key: bytes, entry: Entry) -> None:
         """Keep a reply until something it depends on changes, or newer replies push it out."""
         if len(self.current) >= self._size:
+            self._retired.append(self._old.entries)
             self._old, self._new = self._new, _Generation()
             self.current = self._new.entries
         self._new.keep(key, entry)
+        if self._retired:
+            self._free_some(self._retired[-1])
 
     def keep_denial(self, key: DenialKey, entry: Entry) -> None:
         """Keep a denial for all names of its length; only `clear` and too many of them end it."""
         if len(self.denials) >= DENIALS:
             self.denials.clear()
         self.denials[key] = entry
+
+    def _free_some(self, retired: dict[bytes, Entry]) -> None:
+        """Free a few entries of a generation that is over: all at once would hold up queries for milliseconds."""
+        for _ in range(min(FREED_AT_ONCE, len(retired))):
+            retired.popitem()
+        if not retired:
+            self._retired.pop()
 
     def drop(self, changed: Iterable[Dependency]) -> None:
         """Forget the replies made of what changed."""

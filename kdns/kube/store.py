@@ -34,9 +34,9 @@ from kdns.zone.delta import ZoneDelta, next_serial
 from kdns.zone.subtree import Subtree
 
 # Bounds of one part of an image, so that who reads one between queries is never busy with it for long.
-PART_SUBTREES_MAX = 64
-PART_OCTETS = 1 << 16  # a part ends with the subtree that crosses this; a single one may be larger
-PART_NAMES_MAX = 1024
+PART_SUBTREES_MAX = 8
+PART_OCTETS = 1 << 11  # a part ends with the subtree that crosses this; a single one may be larger
+PART_NAMES_MAX = 256
 _SUBTREE_OVERHEAD_OCTETS = 64  # a Subtree's encoding beside its packed arrays, about
 
 # Phases in which a Pod has no address of its own any more, or nobody knows (as CoreDNS).

@@ -25,7 +25,7 @@ def _load_image(engine: Engine, _: Change, parts: Iterator[ZoneDelta]) -> Steps:
     for part in parts:
         image.apply(part)
         yield
-    engine.publish(image)
+    yield from engine.publish(image)
 
 
 def _load_source(engine: Engine, change: Change, parts: Iterator[ZoneDelta]) -> Steps:

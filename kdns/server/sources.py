@@ -28,8 +28,9 @@ from kdns.zone.delta import ZoneDelta, is_ahead
 from kdns.zone.masterfile import MasterFile, ZoneFileError
 from kdns.zone.rrset import RRset
 
-# With more changed services than that the workers load everything aside: applied at once they would hold up queries.
-DELTA_SUBTREES_MAX = 256
+# With more changed services than that the workers load everything aside: applied at once, 20 us each, they would hold
+# up queries for longer than a slice.
+DELTA_SUBTREES_MAX = 32
 ZONE_PART_RRSETS = 64  # decoded and applied in a fraction of a millisecond
 
 Stamps = Mapping[str, Stamp | None]

@@ -7,7 +7,6 @@ every file system. When a file is due is decided in kdns.server.files.
 from __future__ import annotations
 
 import glob
-import mmap
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,8 +15,6 @@ from stat import S_ISREG
 from kdns.server.files import Stamp
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
-# Below this, copying a file costs less than mapping it; dumps of whole clusters are a hundred times larger.
-MAP_FROM_OCTETS = 1 << 20
 
 
 class FileMoved(Exception):
@@ -52,20 +49,17 @@ def stamps(paths: Iterable[str]) -> dict[str, Stamp | None]:
 
 
 @contextmanager
-def contents(path: str, wanted: Stamp | None = None) -> Iterator[bytes | memoryview]:
-    """A file's octets, mapped if they are many. Raises OSError.
+def contents(path: str, wanted: Stamp | None = None) -> Iterator[bytes]:
+    """A file's octets. Raises OSError.
 
-    Raises FileMoved if it is not the `wanted` file, or, at the end, if it was written to in between.
+    Raises FileMoved if it is not the `wanted` file, or, at the end, if it was written to in between. Read, not
+    mapped: what writes the file anew truncates it first, and a mapping without a file behind it is SIGBUS.
     """
     with open(path, "rb") as file:
         before = os.fstat(file.fileno())
         if wanted is not None and _stamp(before).content != wanted.content:
             raise FileMoved(path)
-        if before.st_size < MAP_FROM_OCTETS:
-            yield file.read()
-        else:
-            with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapping, memoryview(mapping) as view:
-                yield view
+        yield file.read()
         if _stamp(os.fstat(file.fileno())).content != _stamp(before).content:
             raise FileMoved(path)
 

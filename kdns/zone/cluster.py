@@ -25,10 +25,10 @@ from kdns.wire.iana import RRType
 from kdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, is_subdomain, labels
 from kdns.wire.query import name_end
 from kdns.zone.addresses import IN_ADDR, IP6, dashed_label, parse_reverse, undashed
-from kdns.zone.delta import ZoneDelta
+from kdns.zone.delta import ZoneDelta, next_serial
 from kdns.zone.model import NO_RRSETS, Dependency, Found, Kind, RRsets
 from kdns.zone.packed import all_addresses, find_in_subtree, host_labels, surely_lacks
-from kdns.zone.reverse import ReverseIndex
+from kdns.zone.reverse import ReverseIndex, empty
 from kdns.zone.rrset import RRset, address_rrsets
 from kdns.zone.subtree import Subtree
 
@@ -57,7 +57,7 @@ class ClusterState:
 
     def __init__(self, source: int) -> None:
         self.source = source
-        self.serial = 0
+        self._serial: int | None = None
         self.subtrees: dict[bytes, Subtree] = {}
         self.namespaces: set[bytes] = set()
         self.pods: set[tuple[bytes, bytes]] = set()
@@ -66,8 +66,8 @@ class ClusterState:
     def apply(self, delta: ZoneDelta) -> set[Dependency]:
         """Make the change; returns what it may have made wrong in answers given before."""
         touched: set[bytes] = set()
-        if delta.serial is not None:
-            self.serial = delta.serial
+        if delta.serial is not None and delta.serial != self._serial:
+            self._serial = next_serial(self._serial, delta.serial)
         for owner in delta.removed:
             self._replace(owner, None, touched)
         for subtree in delta.subtrees:
@@ -76,6 +76,21 @@ class ClusterState:
         self.pods.difference_update(delta.pods_removed)
         self.pods.update(delta.pods)
         return {(self.source, key) for key in touched}
+
+    @property
+    def serial(self) -> int:
+        """The SOA serial of the last change."""
+        return self._serial or 0
+
+    def succeed(self, former: ClusterState) -> None:
+        """Take the place of a former state: the serial that was seen there does not go back (RFC 1982)."""
+        if former.serial != self.serial:
+            self._serial = next_serial(former._serial, self.serial)
+
+    def dismantle(self) -> Iterator[None]:
+        """Take apart what nobody reads any more, in steps: freed at once it would hold up queries."""
+        yield from empty(self.subtrees)
+        yield from self.reverse.dismantle()
 
     def depends(self, key: bytes) -> Dependency:
         """The dependency on what stands under this key."""

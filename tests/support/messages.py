@@ -84,8 +84,8 @@ class Answer:
         return dns.rcode.to_text(self.message.rcode())
 
     @property
-    def flags(self) -> frozenset[str]:
-        return frozenset(dns.flags.to_text(self.message.flags).split())
+    def flags(self) -> set[str]:
+        return set(dns.flags.to_text(self.message.flags).split())
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -154,7 +154,9 @@ class Answer:
 
 def records(rrsets: Iterable[dns.rrset.RRset]) -> list[str]:
     return [
-        f"{rrset.name} {rrset.ttl} {dns.rdatatype.to_text(rrset.rdtype)} {rdata}" for rrset in rrsets for rdata in rrset
+        f"{rrset.name} {rrset.ttl} {dns.rdatatype.to_text(rrset.rdtype)} {rdata}"
+        for rrset in rrsets
+        for rdata in rrset
     ]
 
 

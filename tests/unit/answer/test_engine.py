@@ -146,15 +146,30 @@ def test_an_image_is_invisible_until_it_is_published() -> None:
     assert served.dig("nope.cluster.local").soa.split()[2] == "2000"
 
 
+def serials(served: Served) -> set[str]:
+    """The serials in denials of all kinds, as they are compiled and as they are kept."""
+    names = ("web.shop.svc.cluster.local", "nope.cluster.local", "svc.cluster.local")
+    return {served.dig(qname, "TXT").soa.split()[2] for qname in names * 2}
+
+
 def test_after_a_new_image_kept_denials_have_its_serial() -> None:
     served = cluster(WEB)
-    for serial in (1000, 500, 2000):
+    for serial in (1000, 2000, 3000):
         served.publish([image(WEB, serial=serial)])
-        for _ in range(2):
-            for qname in ("web.shop.svc.cluster.local", "nope.cluster.local", "svc.cluster.local"):
-                assert served.dig(qname, "TXT").soa.split()[2] == str(serial)
+        assert serials(served) == {str(serial)}
         served.apply(serial=serial + 1, namespaces=["x"])
-        assert served.dig("web.shop.svc.cluster.local", "TXT").soa.split()[2] == str(serial + 1)
+        assert serials(served) == {str(serial + 1)}
+
+
+def test_the_serial_never_goes_back_whatever_image_or_change_comes() -> None:
+    served = cluster(WEB)
+    served.apply(serial=1001, namespaces=["x"])
+    served.publish([image(WEB, serial=500)])
+    assert serials(served) == {"1002"}
+    served.apply(serial=501, namespaces=["x"])
+    assert serials(served) == {"1003"}
+    served.publish([image(WEB, serial=2000)])
+    assert serials(served) == {"2000"}
 
 
 # Zone files

@@ -461,7 +461,7 @@ def test_the_process_wide_negative_ttl_can_be_lowered() -> None:
 def test_the_serial_of_now_is_in_kept_denials(served: Served, edns: bytes) -> None:
     lefts = ("web.shop.svc", "nope", "nobody.shop.svc", "svc", "pending.shop.svc")
     names = [f"{left}.cluster.local" for left in lefts]
-    for serial in (1000, 1001, 2**32 - 1, 0):
+    for serial in (1001, 1002, 2**31, 2**32 - 1, 0):
         served.apply(service("other.shop", "10.0.0.99"), serial=serial)
         for _ in range(2):
             for qname in names:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kdns.server.watch import MAP_FROM_OCTETS, FileMoved, contents, expand, stamp, stamps
+from kdns.server.watch import FileMoved, contents, expand, stamp, stamps
 
 
 def test_a_file_stands_for_itself_whether_it_exists_or_not(tmp_path: Path) -> None:
@@ -57,13 +57,20 @@ def test_what_is_no_regular_file_has_no_stamp(tmp_path: Path) -> None:
     assert stamps(paths) == dict.fromkeys(paths)
 
 
-@pytest.mark.parametrize("octets", [0, 10, MAP_FROM_OCTETS - 1, MAP_FROM_OCTETS, MAP_FROM_OCTETS + 1])
-def test_contents_are_the_same_mapped_or_not(tmp_path: Path, octets: int) -> None:
+@pytest.mark.parametrize("octets", [0, 10, 3 << 20])
+def test_contents_are_those_of_the_file(tmp_path: Path, octets: int) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(octets // 2) + b"x" * (octets - octets // 2))
     with contents(str(path), stamp(str(path))) as data:
-        assert isinstance(data, memoryview if octets >= MAP_FROM_OCTETS else bytes)
-        assert bytes(data) == path.read_bytes()
+        assert data == path.read_bytes()
+
+
+def test_a_file_that_is_truncated_while_it_is_decoded_is_no_bus_error(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * (3 << 20))
+    with pytest.raises(FileMoved), contents(str(path), stamp(str(path))) as data:
+        path.write_bytes(b"")
+        assert data == b"x" * (3 << 20)
 
 
 def test_another_file_than_the_one_wanted_is_not_read(tmp_path: Path) -> None:
