@@ -12,6 +12,7 @@ from ipaddress import ip_address
 
 from kdns.answer.spec import ClusterSpec, FileSpec, SiteSpec, SourceSpec, Specification
 from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, ServerBlock, ZoneFile
+from kdns.observe.querylog import LoggedBlock, LogRule, QueryLog
 from kdns.server.sockets import WILDCARD_HOSTS, Address
 from kdns.zone.cluster import PodNames
 
@@ -43,11 +44,15 @@ class Plan:
 
     addresses: for each listener of the specification, where it listens: two addresses for a wildcard.
     sources: what to read, in the order of the specification's sources.
+    query_logs: for each listener, what it logs of its queries.
+    with_traces: failures of kdns itself are logged with where they came from (`debug`, `errors { stacktrace }`).
     """
 
     specification: Specification
     addresses: tuple[tuple[Address, ...], ...]
     sources: tuple[SourcePlan, ...]
+    query_logs: tuple[QueryLog, ...]
+    with_traces: bool = False
 
     @property
     def all_addresses(self) -> list[Address]:
@@ -73,7 +78,13 @@ def assemble(corefile: Corefile, resolve: Resolve, machine: Machine) -> Plan:
             tuple(_index(corefile.blocks, block) for block in listener.blocks) for listener in listeners
         ),
     )
-    return Plan(specification, tuple(map(_addresses, listeners)), tuple(assembler.plans))
+    return Plan(
+        specification,
+        tuple(map(_addresses, listeners)),
+        tuple(assembler.plans),
+        tuple(QueryLog([_logged(block) for block in listener.blocks]) for listener in listeners),
+        any(block.debug or (block.errors and block.errors.stacktrace) for block in corefile.blocks),
+    )
 
 
 @dataclass
@@ -139,6 +150,16 @@ def _check(block: ServerBlock, resolve: Resolve) -> None:
 def _addresses(listener: Listener) -> tuple[Address, ...]:
     hosts = WILDCARD_HOSTS if listener.address is None else (listener.address,)
     return tuple(Address(host, listener.port) for host in hosts)
+
+
+def _logged(block: ServerBlock) -> LoggedBlock:
+    return LoggedBlock(
+        block.zones,
+        tuple(
+            LogRule(log.names, log.format, frozenset(one.value for one in log.classes), log.min_duration_ns or 0)
+            for log in block.log
+        ),
+    )
 
 
 def _index(blocks: Sequence[ServerBlock], block: ServerBlock) -> int:

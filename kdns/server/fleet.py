@@ -131,7 +131,7 @@ class Fleet:
         slot.begin(time.monotonic_ns())
         own = self._slot_sockets(index)
         feed = self._feeds[index][1]
-        plan = WorkerPlan(self.plan.specification, own, feed, slot, self._log)
+        plan = WorkerPlan(self.plan, own, feed, slot, self._log)
         keep = {feed.fileno(), *(sock.fileno() for pair in own for sock in (pair.udp, pair.tcp))}
 
         def body() -> int:

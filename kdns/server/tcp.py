@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+from kdns.observe.querylog import Exchange
 from kdns.wire.framing import Framer, frame
 
 Client = tuple[bytes, int]
@@ -24,6 +27,22 @@ class Respond(Protocol):
 
     def respond(self, query: bytes, client: Client, tcp: bool) -> bytes | None:
         """A whole reply for a whole query, None for silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedResponder:
+    """A responder that tells of each query and its reply (kdns.observe.querylog)."""
+
+    responder: Respond
+    observe: Callable[[Exchange], None]
+
+    def respond(self, query: bytes, client: Client, tcp: bool) -> bytes | None:
+        """As Respond.respond."""
+        began = time.perf_counter_ns()
+        reply = self.responder.respond(query, client, tcp)
+        if reply is not None:
+            self.observe(Exchange(query, reply, client, tcp, time.perf_counter_ns() - began))
+        return reply
 
 
 @dataclass(frozen=True, slots=True)

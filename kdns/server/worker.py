@@ -23,9 +23,10 @@ from typing import Any
 import uvloop
 
 from kdns.answer.engine import Engine
-from kdns.answer.spec import Specification
 from kdns.observe.counters import new_counts
 from kdns.observe.logs import Log
+from kdns.observe.querylog import Exchange
+from kdns.server.assembly import Plan
 from kdns.server.feed import (
     MAX_MESSAGE_OCTETS,
     Acknowledge,
@@ -42,8 +43,8 @@ from kdns.server.parcel import unpack, unpack_file
 from kdns.server.process import EXIT_BUG, EXIT_OK
 from kdns.server.slots import Slot, SlotState
 from kdns.server.sockets import TCP_BACKLOG, SlotSockets
-from kdns.server.tcp import DEFAULT_LIMITS, Connections, TcpLimits, listen
-from kdns.server.udp import UdpServer
+from kdns.server.tcp import DEFAULT_LIMITS, Connections, ObservedResponder, TcpLimits, listen
+from kdns.server.udp import Observer, UdpServer
 
 HEARTBEAT_SECONDS = 0.2  # a fifth of what the supervisor bears
 COUNTERS_SECONDS = 1.0
@@ -59,7 +60,7 @@ DRAIN_POLL_SECONDS = 0.02
 class WorkerPlan:
     """What a worker is given at its birth. `feed` is the worker's end of its slot's socket pair."""
 
-    specification: Specification
+    plan: Plan
     sockets: Sequence[SlotSockets]
     feed: socket.socket
     slot: Slot
@@ -91,7 +92,7 @@ class Worker:
         self._log = plan.log
         self._slot = plan.slot
         self._counts = _former_counts(plan.slot)
-        self._engine = Engine(plan.specification, self._counts, Random(), self._report_failure)
+        self._engine = Engine(plan.plan.specification, self._counts, Random(), self._report_failure)
         self._connections = Connections(loop, plan.limits)
         self._follower = Follower()
         self._incarnation = plan.slot.incarnation
@@ -238,12 +239,25 @@ class Worker:
         """Begin to read queries."""
         for sockets in self._plan.sockets:
             responder = self._engine.responder(sockets.listener)
-            self._tcp.append(await listen(self._connections, sockets.tcp, responder, TCP_BACKLOG))
-            udp = UdpServer(sockets.udp, responder, sockets.address.is_wildcard)
+            observe = self._observer(sockets.listener)
+            over_tcp = responder if observe is None else ObservedResponder(responder, observe)
+            self._tcp.append(await listen(self._connections, sockets.tcp, over_tcp, TCP_BACKLOG))
+            udp = UdpServer(sockets.udp, responder, sockets.address.is_wildcard, observe)
             self._udp.append((sockets.udp, udp))
             self._loop.add_reader(sockets.udp.fileno(), udp.on_readable)
         self._slot.state = SlotState.READY
         self._acknowledge(change)
+
+    def _observer(self, listener: int) -> Observer | None:
+        """What writes the query log of a listener, None where nothing is to be logged."""
+        query_log = self._plan.plan.query_logs[listener]
+
+        def observe(exchange: Exchange) -> None:
+            line = query_log.line(exchange)
+            if line is not None:
+                self._log.info(line)
+
+        return None if query_log.is_silent else observe
 
     def _check_opened(self, opening: asyncio.Task[None]) -> None:
         error = opening.exception()
@@ -265,7 +279,8 @@ class Worker:
         self._loop.call_later(ASK_AGAIN_SECONDS, self._ask)
 
     def _report_failure(self, error: Exception, query: bytes) -> None:
-        self._log.error(f"kdns bug: a query could not be answered: {error!r}; query: {query.hex()}")
+        where = "".join(traceback.format_exception(error)) if self._plan.plan.with_traces else repr(error)
+        self._log.error(f"kdns bug: a query could not be answered: {where}; query: {query.hex()}")
 
 
 def _former_counts(slot: Slot) -> list[int]:

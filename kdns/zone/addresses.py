@@ -11,6 +11,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 IN_ADDR = b"\x07in-addr\x04arpa\x00"
 IP6 = b"\x03ip6\x04arpa\x00"
 
+_V4_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2
 _DASHED_OCTETS = {text: packed for packed, text in enumerate(str(n).encode() for n in range(256))}
 _NIBBLES = {digit: value for value, digit in enumerate(b"0123456789abcdef")}
 
@@ -19,6 +20,8 @@ def dashed(address: bytes) -> bytes:
     """The label (without length octet) that names an address: 10-0-0-1, 2001-db8--1, and 10--0 for 10::."""
     if len(address) == 4:
         return b"%d-%d-%d-%d" % tuple(address)
+    if address.startswith(_V4_MAPPED):  # Python 3.13 and later write these with dots
+        return b"--ffff-%x-%x" % (int.from_bytes(address[12:14]), int.from_bytes(address[14:]))
     text = str(IPv6Address(address)).replace(":", "-").encode()
     return text + b"0" if text.endswith(b"-") else text
 

@@ -98,16 +98,15 @@ class ClusterState:
 
     def _replace(self, owner: bytes, new: Subtree | None, touched: set[bytes]) -> None:
         old = self.subtrees.pop(owner, None)
+        before = all_addresses(old) if old else set()
+        after = all_addresses(new) if new else set()
         touched.add(owner)
-        if old is not None:
-            gone = all_addresses(old)
-            self.reverse.remove(owner, gone)
-            touched.update(map(_address_key, gone))
+        touched.update(map(_address_key, before | after))  # a host that stays may have got another label
         if new is not None:
-            come = all_addresses(new)
             self.subtrees[owner] = new
-            self.reverse.add(owner, come)
-            touched.update(map(_address_key, come))
+            self.reverse.change(owner, before - after, after - before)
+        elif old is not None:
+            self.reverse.remove(owner, before)
 
     def _apply_namespaces(self, delta: ZoneDelta, touched: set[bytes]) -> None:
         self.namespaces.difference_update(delta.namespaces_removed)
@@ -316,7 +315,8 @@ class ReverseZone(_ClusterZone):
         return ()
 
     def _find_address(self, qname: bytes, address: bytes) -> Found:
-        targets = tuple(target + self._forward for target in ptr_targets(self._state, address))
+        names = (target + self._forward for target in ptr_targets(self._state, address))
+        targets = tuple(name for name in names if len(name) <= MAX_NAME_OCTETS)
         if not targets:
             return self._absent(qname)
         rrsets: RRsets = {RRType.PTR: RRset(qname, RRType.PTR, self._ttl, targets)}

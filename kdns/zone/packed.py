@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from struct import Struct
 
 from kdns.wire.iana import RRType
+from kdns.wire.name import MAX_NAME_OCTETS
 from kdns.zone.addresses import dashed_label, undashed
 from kdns.zone.model import NO_RRSETS, Dependency, Found, Kind
 from kdns.zone.rrset import RRset, address_rrsets
@@ -145,10 +146,12 @@ class _View:
     def _srv(self, wanted: Callable[[Port], bool]) -> RRset | None:
         """SRV records of all wanted ports of the owner; see the module's docstring for the weights."""
         if self._subtree.headless:
+            room = MAX_NAME_OCTETS - len(self._base)  # a host whose name is too long for DNS has none
             records = [
                 (port, label + self._base)
                 for hosts in self._subtree.hosts
                 for label in _labels(hosts)
+                if len(label) <= room
                 for port in hosts.ports
                 if wanted(port)
             ]

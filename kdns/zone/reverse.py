@@ -28,22 +28,20 @@ class ReverseIndex:
         self._free: list[int] = []
         self._sorted: dict[int, list[bytes]] = {}  # by address length; made when first asked for
 
-    def add(self, owner: bytes, addresses: Iterable[bytes]) -> None:
-        """Note that these distinct addresses belong to a new owner."""
-        number = self._number(owner)
-        for address in addresses:
-            block, entry = address[:-1], _ENTRY.pack(address[-1], number)
-            entries = self._blocks.get(block)
-            if entries is None and len(address) in self._sorted:
-                insort(self._sorted[len(address)], block)
-            self._blocks[block] = (entries or b"") + entry
+    def change(self, owner: bytes, gone: Iterable[bytes], come: Iterable[bytes]) -> None:
+        """Take addresses from an owner and give it others; all are distinct, `gone` are its own."""
+        number = self._numbers.get(owner)
+        if number is None:
+            number = self._number(owner)
+        for block, octets in _by_block(gone).items():
+            self._remove(block, octets, number)
+        for block, octets in _by_block(come).items():
+            self._add(block, b"".join(_ENTRY.pack(octet, number) for octet in octets))
 
     def remove(self, owner: bytes, addresses: Iterable[bytes]) -> None:
-        """Forget an owner; `addresses` are those it was added with."""
-        number = self._numbers.pop(owner)
-        for address in addresses:
-            self._forget(address[:-1], _ENTRY.pack(address[-1], number))
-        self._free.append(number)
+        """Forget an owner; `addresses` are all that it has."""
+        self.change(owner, addresses, ())
+        self._free.append(self._numbers.pop(owner))
 
     def owners(self, address: bytes) -> list[bytes]:
         """The owners of an address, in no order."""
@@ -79,9 +77,17 @@ class ReverseIndex:
         self._numbers[owner] = number
         return number
 
-    def _forget(self, block: bytes, entry: bytes) -> None:
+    def _add(self, block: bytes, entries: bytes) -> None:
+        before = self._blocks.get(block)
+        if before is None and len(block) + 1 in self._sorted:
+            insort(self._sorted[len(block) + 1], block)
+        self._blocks[block] = (before or b"") + entries
+
+    def _remove(self, block: bytes, octets: bytes, number: int) -> None:
         left = b"".join(
-            other for (other,) in Struct("5s").iter_unpack(self._blocks[block]) if other != entry
+            _ENTRY.pack(octet, other)
+            for octet, other in _ENTRY.iter_unpack(self._blocks[block])
+            if other != number or octet not in octets
         )
         if left:
             self._blocks[block] = left
@@ -103,3 +109,12 @@ def empty(entries: dict[Any, Any]) -> Iterator[None]:
         for _ in range(min(DISMANTLE_STEP, len(entries))):
             entries.popitem()
         yield
+
+
+def _by_block(addresses: Iterable[bytes]) -> dict[bytes, bytes]:
+    """The last octets of addresses, by what stands before them."""
+    blocks: dict[bytes, bytes] = {}
+    for address in addresses:
+        block = address[:-1]
+        blocks[block] = blocks.get(block, b"") + address[-1:]
+    return blocks

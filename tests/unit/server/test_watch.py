@@ -68,9 +68,10 @@ def test_contents_are_those_of_the_file(tmp_path: Path, octets: int) -> None:
 def test_a_file_that_is_truncated_while_it_is_decoded_is_no_bus_error(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * (3 << 20))
+    decoded = b""
     with pytest.raises(FileMoved), contents(str(path), stamp(str(path))) as data:
-        path.write_bytes(b"")
-        assert data == b"x" * (3 << 20)
+        decoded = _truncate_and_copy(path, data)
+    assert decoded == b"x" * (3 << 20)
 
 
 def test_another_file_than_the_one_wanted_is_not_read(tmp_path: Path) -> None:
@@ -92,3 +93,8 @@ def test_a_file_that_is_written_while_it_is_read_does_not_count(tmp_path: Path) 
 def test_a_file_that_is_missing_is_an_oserror(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), contents(str(tmp_path / "missing")):
         pytest.fail("it was read")
+
+
+def _truncate_and_copy(path: Path, data: bytes) -> bytes:
+    path.write_bytes(b"")
+    return bytes(data)

@@ -17,6 +17,8 @@ import pytest
 from kdns.answer.spec import ClusterSpec, SiteSpec, Specification
 from kdns.observe.counters import SLOTS, reply_counter
 from kdns.observe.logs import Log
+from kdns.observe.querylog import QueryLog
+from kdns.server.assembly import Plan
 from kdns.server.feed import Change, Scope, encode
 from kdns.server.process import fork
 from kdns.server.publisher import Publisher
@@ -33,6 +35,7 @@ SPECIFICATION = Specification(
     sources=(ClusterSpec((from_text("cluster.local"),)),), sites=(SiteSpec((ROOT,), (0,)),), listeners=((0,),)
 )
 PATIENCE = 10.0
+PLAN = Plan(SPECIFICATION, ((),), (), (QueryLog([]),))
 
 
 def delta(value: int, *, count: int = 1) -> ZoneDelta:
@@ -66,7 +69,7 @@ class Harness:
     def start(self) -> None:
         self.slot.begin(time.monotonic_ns())
         sockets = [self.binding.for_slot(0, 0)]
-        plan = WorkerPlan(SPECIFICATION, sockets, self.theirs, self.slot, Log(self._log_writer))
+        plan = WorkerPlan(PLAN, sockets, self.theirs, self.slot, Log(self._log_writer))
         self.pid = fork(lambda: run_worker(plan))
         self.publisher.subscribers[0].acknowledged = 0  # as its Hello is going to say
 

@@ -117,3 +117,9 @@ def test_no_labels_name_the_whole_tree() -> None:
 @pytest.mark.parametrize("text", ["10.0.0.1", "2001:db8::1", "::"])
 def test_people_see_addresses_as_they_write_them(text: str) -> None:
     assert address_text(packed(text)) == text
+
+
+def test_an_ipv4_mapped_address_has_a_label_without_dots() -> None:
+    address = bytes(10) + b"\xff\xff" + bytes([1, 2, 3, 4])
+    assert dashed(address) == b"--ffff-102-304"
+    assert undashed(b"--ffff-102-304") == address

@@ -15,7 +15,7 @@ WEB, DB, NODE = b"\x03web", b"\x02db", b"\x04node"
 def index(**owners: str) -> ReverseIndex:
     found = ReverseIndex()
     for owner, addresses in owners.items():
-        found.add(owner.encode(), map(packed, addresses.split()))
+        found.change(owner.encode(), (), map(packed, addresses.split()))
     return found
 
 
@@ -50,7 +50,7 @@ def test_the_number_of_a_removed_owner_is_used_again() -> None:
     found = index(web="10.0.0.1")
     for at in range(1000):
         owner = str(at).encode()
-        found.add(owner, [packed("10.0.0.9")])
+        found.change(owner, (), [packed("10.0.0.9")])
         assert owners(found, "10.0.0.9") == {owner}
         found.remove(owner, [packed("10.0.0.9")])
     assert len(found._owners) == 2
@@ -58,9 +58,9 @@ def test_the_number_of_a_removed_owner_is_used_again() -> None:
 
 def test_an_owner_without_addresses_can_come_and_go() -> None:
     found = ReverseIndex()
-    found.add(WEB, [])
+    found.change(WEB, (), [])
     found.remove(WEB, [])
-    found.add(WEB, [packed("10.0.0.1")])
+    found.change(WEB, (), [packed("10.0.0.1")])
     assert owners(found, "10.0.0.1") == {WEB}
 
 
@@ -68,7 +68,7 @@ def test_an_owner_without_addresses_can_come_and_go() -> None:
 def test_a_prefix_exists_while_an_address_starts_with_it(digits: str) -> None:
     found = ReverseIndex()
     assert not found.has_prefix(digits, 4)
-    found.add(WEB, [packed("10.1.2.3")])
+    found.change(WEB, (), [packed("10.1.2.3")])
     assert found.has_prefix(digits, 4)
     assert not found.has_prefix(digits, 16)
     found.remove(WEB, [packed("10.1.2.3")])
@@ -78,7 +78,7 @@ def test_a_prefix_exists_while_an_address_starts_with_it(digits: str) -> None:
 def test_prefixes_of_ipv6_exist_at_every_nibble() -> None:
     address = packed("2001:db8:12:3456:789a:bcde:f012:3456")
     found = ReverseIndex()
-    found.add(WEB, [address])
+    found.change(WEB, (), [address])
     digits = address.hex()
     for length in range(32):
         assert found.has_prefix(digits[:length], 16)
@@ -108,7 +108,7 @@ def test_the_index_says_what_a_plain_dictionary_says(steps: list[tuple[bytes, se
         if owner in plain:
             found.remove(owner, plain.pop(owner))
         else:
-            found.add(owner, addresses)
+            found.change(owner, (), addresses)
             plain[owner] = addresses
         _compare(found, plain)
 
@@ -124,3 +124,19 @@ def _compare(found: ReverseIndex, plain: dict[bytes, set[bytes]]) -> None:
             assert all(found.has_prefix(prefix, octets) for prefix in prefixes)
             for other in {prefix[:-1] + "7" for prefix in prefixes if prefix} - prefixes:
                 assert not found.has_prefix(other, octets)
+
+
+def test_an_owner_keeps_what_a_change_does_not_name() -> None:
+    found = ReverseIndex()
+    found.change(WEB, (), [packed("10.1.2.3"), packed("10.1.2.4"), packed("10.9.0.1")])
+    found.change(WEB, [packed("10.1.2.3")], [packed("10.1.2.5")])
+    assert found.owners(packed("10.1.2.3")) == []
+    for kept in ("10.1.2.4", "10.1.2.5", "10.9.0.1"):
+        assert found.owners(packed(kept)) == [WEB]
+
+
+def test_a_dismantled_index_is_empty_after_its_steps() -> None:
+    found = ReverseIndex()
+    found.change(WEB, (), [bytes((10, 0, i >> 8, i & 255)) for i in range(2000)])
+    assert len(list(found.dismantle())) >= 1
+    assert found.owners(packed("10.0.1.1")) == []
