@@ -8,7 +8,6 @@ zone is answered. Not here: kdns (tests/server/serving.py), measuring (bench).
 
 from __future__ import annotations
 
-import select
 import shutil
 import socket
 import subprocess
@@ -159,8 +158,3 @@ def ask_all_tcp(port: int, messages: Sequence[bytes]) -> list[bytes]:
 
 def _by_ident(reply: bytes) -> tuple[int, bytes]:
     return int.from_bytes(reply[:2], "big"), reply
-
-
-def is_silent(sock: socket.socket, seconds: float) -> bool:
-    """Whether nothing comes from a socket for so long."""
-    return not select.select([sock], [], [], seconds)[0]
