@@ -1,21 +1,22 @@
 """Compile a lookup into a reply: sections, size limit, rotation (RFC 1035, 2181 section 9, 6891, 9471).
 
-A compiled reply gives tails: all that follows the ID, with the question in lower case. Each tail starts its address
-records at another one, so that clients spread evenly; where not all records fit, each tail has others (musl resolvers
-without TCP live on them). Not here: what stands in the sections (kdns.zone.lookup), when a reply is kept
-(kdns.answer.responder).
+A compiled reply gives bodies: what follows the question. Each body starts its address records at another one, so
+that clients spread evenly; where not all records fit, each body has others (musl resolvers without TCP live on them).
+The OPT record is no part of it: with it and without it a reply is otherwise the same. Not here: what stands in the
+sections (kdns.zone.lookup), when a reply is kept (kdns.answer.responder).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import cycle
 from typing import TYPE_CHECKING, NamedTuple
 
 from kdns.wire.builder import FIXED_RR_OCTETS, MessageBuilder
 from kdns.wire.iana import RRType
 from kdns.wire.name import is_subdomain
-from kdns.wire.query import AA_BIT, CD_BIT, OPCODE_BITS, QR_BIT, RD_BIT, TC_BIT
+from kdns.wire.query import AA_BIT, CD_BIT, HEADER_OCTETS, OPCODE_BITS, QR_BIT, RD_BIT, TC_BIT
 from kdns.zone.model import Denial, Lookup
 from kdns.zone.rrset import RRset
 
@@ -28,23 +29,30 @@ ANSWER, AUTHORITY, ADDITIONAL = range(3)
 # asks again meets other records, few enough to compile at once.
 TRUNCATED_VARIANTS = 8
 
+ID_OCTETS = 2
 _ROTATED = frozenset((RRType.A, RRType.AAAA))
 _COPIED_FLAGS = OPCODE_BITS | RD_BIT | CD_BIT  # RFC 1035 section 4.1.1, RFC 4035 section 3.2.2
 _SERIAL_FROM_END = 20  # of an SOA record: serial, refresh, retry, expire and minimum end it
 
 
-# What follows the ID; where it differs from reply to reply, a call that gives the next one.
-Tail = bytes | Callable[[], bytes]
+# What follows the question, without the OPT record; where it differs from reply to reply, a call gives the next one.
+Body = bytes | Callable[[], bytes]
 
 
 class Reply(NamedTuple):
     """A compiled reply.
 
-    serial_at: offset in the message of the SOA serial to splice, None if there is none.
+    heads: flags and counts, for a reply without OPT record and for one with it.
+    octets: length of the message without OPT record.
+    serial_at: offset in the body of the SOA serial to splice, None if there is none.
+    whole: nothing was cut or left out for lack of room.
     """
 
-    tail: Tail
-    serial_at: int | None
+    heads: tuple[bytes, bytes]
+    body: Body
+    octets: int
+    serial_at: int | None = None
+    whole: bool = True
 
 
 class Frame(NamedTuple):
@@ -65,60 +73,73 @@ class Frame(NamedTuple):
 def compile_error(frame: Frame, rcode: int) -> Reply:
     """A reply without records."""
     builder = MessageBuilder(frame.question, frame.limit, frame.opt)
-    return Reply(builder.finish(_flags(frame, rcode & 15)), None)
+    return Reply(_heads(builder.finish(_flags(frame, rcode & 15)), frame), b"", len(builder))
 
 
 def compile_reply(frame: Frame, lookup: Lookup, rng: Random) -> Reply:
     """The reply that says what a lookup found."""
     last = lookup.answer[-1] if lookup.answer else None
-    if last is None or len(last.rdatas) == 1:
+    count = len(last.rdatas) if last else 1
+    if last is None or count == 1:
         draft = _Draft(frame, lookup, 0)
-        return Reply(draft.tail, draft.serial_at)
-    count = len(last.rdatas)
+        return draft.reply(draft.body)
     start = rng.randrange(count)
     if last.rrtype in _ROTATED:
-        return Reply(_rotation(_Draft(frame, lookup, start), last, start).__next__, None)
-    whole = _Draft(frame, lookup, 0)  # in the order given: the first PTR record is the one that counts
-    if not whole.truncated:
-        return Reply(whole.tail, whole.serial_at)
-    starts = range(start, start + count, max(1, count // TRUNCATED_VARIANTS))
-    return Reply(cycle([_Draft(frame, lookup, at % count).tail for at in starts]).__next__, None)
+        draft = _Draft(frame, lookup, start)
+        return draft.reply(_rotation(draft, last, start).__next__)
+    draft = _Draft(frame, lookup, 0)  # in the order given: the first PTR record is the one that counts
+    if not draft.truncated:
+        return draft.reply(draft.body)
+    starts = [at % count for at in range(start, start + count, max(1, count // TRUNCATED_VARIANTS))]
+    # All of them have the same header, and so the same number of records.
+    fewest = min(_Draft(frame, lookup, at).last_count for at in starts)
+    drafts = [_Draft(frame, lookup, at, fewest) for at in starts]
+    return drafts[0].reply(cycle([draft.body for draft in drafts]).__next__)
 
 
 class _Draft:
-    """One way to write the reply: with the last answer rrset started at its `start`th record.
+    """One way to write the reply: with the last answer rrset started at its `start`th record, at most `most` of it.
 
-    tail: the message behind the ID.
-    last_at, last_count: where in the message the last answer rrset starts, and how many records of it are there.
+    body: what follows the question, without the OPT.
+    last_at, last_count: where in the body the last answer rrset starts, and how many records of it are there.
     """
 
-    def __init__(self, frame: Frame, lookup: Lookup, start: int) -> None:
+    def __init__(self, frame: Frame, lookup: Lookup, start: int, most: int | None = None) -> None:
         self._builder = MessageBuilder(frame.question, frame.limit, frame.opt)
-        self._qname = frame.question[:-4]
-        self.serial_at: int | None = None
+        self._frame = frame
+        self._body_at = len(self._builder)
+        self._serial_at: int | None = None
         self.last_at = self.last_count = 0
+        self._whole = False
         self.truncated = not (
-            self._write_answer(lookup.answer, start)
+            self._write_answer(lookup.answer, start, most)
             and self._write_whole(AUTHORITY, lookup.authority)
             and self._write_denial(lookup.denial)
         )
         if not self.truncated:
             left_out = self._write_additional(lookup.additional)
+            self._whole = not left_out
             # RFC 9471 section 2.1; other additional data, sibling glue too, may be missed.
             self.truncated = lookup.glue and _has_in_domain_glue(lookup.authority[0].owner, left_out)
         flags = _flags(frame, lookup.rcode & 15)
         flags |= (AA_BIT if lookup.authoritative else 0) | (TC_BIT if self.truncated else 0)
-        self.tail = self._builder.finish(flags)
+        tail = self._builder.finish(flags)
+        self._heads = _heads(tail, frame)
+        self.body = tail[self._body_at - ID_OCTETS : len(self._builder) - ID_OCTETS]
 
-    def _write_answer(self, rrsets: tuple[RRset, ...], start: int) -> bool:
+    def reply(self, body: Body) -> Reply:
+        """The reply with this body, which is this draft's or one of the same records."""
+        return Reply(self._heads, body, len(self._builder), self._serial_at, self._whole and not self.truncated)
+
+    def _write_answer(self, rrsets: tuple[RRset, ...], start: int, most: int | None) -> bool:
         if not rrsets:
             return True
         *chain, last = rrsets
         if not self._write_whole(ANSWER, tuple(chain)):
             return False
         rdatas = last.rdatas[start:] + last.rdatas[:start] if start else last.rdatas
-        self.last_at = len(self._builder)
-        self.last_count = self._builder.add_some(ANSWER, last.owner, last.rrtype, last.ttl, rdatas)
+        self.last_at = len(self._builder) - self._body_at
+        self.last_count = self._builder.add_some(ANSWER, last.owner, last.rrtype, last.ttl, rdatas[:most])
         return self.last_count == len(rdatas)
 
     def _write_whole(self, section: int, rrsets: tuple[RRset, ...]) -> bool:
@@ -130,7 +151,7 @@ class _Draft:
         soa = denial.zone.soa
         if not self._builder.add(AUTHORITY, soa.owner, soa.rrtype, denial.ttl, soa.rdatas):
             return False
-        self.serial_at = len(self._builder) - _SERIAL_FROM_END
+        self._serial_at = len(self._builder) - self._body_at - _SERIAL_FROM_END
         return True
 
     def _write_additional(self, rrsets: tuple[RRset, ...]) -> list[RRset]:
@@ -139,16 +160,16 @@ class _Draft:
 
 
 def _rotation(draft: _Draft, last: RRset, start: int) -> Iterator[bytes]:
-    """Tails that start the address records at each record in turn.
+    """Bodies that start the address records at each record in turn.
 
     Address records of one rrset have one size, so a rotation is a window on the records written twice in a row.
     """
     owner_octets = 2 if last.owner[0] else 1  # a pointer to the question or to a CNAME's target, or the root
     head_octets = owner_octets + FIXED_RR_OCTETS
     size = head_octets + len(last.rdatas[0])
-    at = draft.last_at - 2  # in the tail, which lacks the ID
+    body, at = draft.body, draft.last_at
     end = at + draft.last_count * size
-    before, head, behind = draft.tail[:at], draft.tail[at : at + head_octets], draft.tail[end:]
+    before, head, behind = body[:at], body[at : at + head_octets], body[end:]
     records = b"".join(head + rdata for rdata in last.rdatas[start:] + last.rdatas[:start])
     return _windows(before, records * 2, behind, len(records), size, end - at)
 
@@ -165,3 +186,14 @@ def _has_in_domain_glue(cut: bytes, rrsets: list[RRset]) -> bool:
 
 def _flags(frame: Frame, rcode: int) -> int:
     return QR_BIT | (frame.flags & _COPIED_FLAGS) | rcode
+
+
+@lru_cache(maxsize=256)
+def _both_heads(head: bytes, has_opt: bool) -> tuple[bytes, bytes]:
+    """One pair for all replies with these flags and counts, so that keeping many costs little."""
+    with_opt = int.from_bytes(head[-2:]) + (not has_opt)
+    return head[:-2] + (with_opt - 1).to_bytes(2), head[:-2] + with_opt.to_bytes(2)
+
+
+def _heads(tail: bytes, frame: Frame) -> tuple[bytes, bytes]:
+    return _both_heads(tail[: HEADER_OCTETS - ID_OCTETS], bool(frame.opt))

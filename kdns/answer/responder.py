@@ -1,6 +1,6 @@
 """The whole decision from a query's bytes to a reply's bytes (RFC 1034 4.3.2, 6891, 7766, 8482, 8906, 8914, 9619).
 
-    parse -> kept reply? -> site (server block) -> zone -> lookup -> compile -> keep -> splice ID, case, serial
+    known form, kept reply? -> parse -> site (server block) -> zone -> lookup -> compile -> keep -> complete
 
 Every query with a header gets a reply, whatever else it is; nothing raises. A responder belongs to one listener.
 Not here: sockets, and the short cut past all this for what is kept (kdns.server.udp).
@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import lru_cache
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from kdns.answer.compiler import Frame, Reply, compile_error, compile_reply
+from kdns.answer.compiler import ID_OCTETS, Frame, Reply, compile_error, compile_reply
+from kdns.answer.form import COMMON_PAYLOADS, form_of, is_common
 from kdns.answer.site import Site
-from kdns.answer.table import GENERATION, Entry, ReplyTable
-from kdns.observe.counters import DROPPED, reply_counter
+from kdns.answer.table import GENERATION, Entry, ReplyTable, SerialSplice
+from kdns.observe.counters import DROPPED, TCP_COUNTERS, reply_counter
 from kdns.wire.builder import MAX_MESSAGE_OCTETS, ede_option, opt_record
 from kdns.wire.iana import EDE, Rcode, RRClass, RRType
 from kdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, ROOT, is_subdomain, suffixes
@@ -40,14 +42,7 @@ if TYPE_CHECKING:
 Client = tuple[bytes, int]  # packed address and port
 
 SERIAL_OCTETS = 4
-_NAME_AT = HEADER_OCTETS - 2  # in a message without its ID
-_COOKIE_TAIL = b"\0\x0c\0\x0a\0\x08"  # RDLENGTH 12, option 10 of 8 octets: a client cookie alone (RFC 7873)
-_NO_OPTIONS = b"\0\0"  # RDLENGTH of an OPT record without options
-_NOT_FOLDED = b"A"  # in a key, what no folded message has: junk behind a query must not make a key of it
-# Flags and QDCOUNT of the queries that dig sends, and those of the same query without the AD bit.
-_AD_HEAD, _NO_AD_HEAD = b"\x01\x20\0\1", b"\x01\0\0\1"
-# Payload sizes that resolvers send; any other is taken for the next smaller one.
-_COMMON_PAYLOADS = (512, 1220, 1232, 1280, 1400, 1410, 1432, 1452, 1472, 2048, 4096, 8192, 16384, 65535)
+_NOT_FOLDED = b"A"  # in a key, what no folded question has: no question can be mistaken for a key with more in it
 # Replies to other types are not kept: 65,000 types asked for at random would fill the table with NODATA.
 _KEPT_TYPES = frozenset(RRType)
 _TRANSFERS = frozenset((RRType.AXFR, RRType.IXFR))
@@ -84,8 +79,7 @@ class Responder:
         generation: int = GENERATION,
     ) -> None:
         self.counts = counts
-        self.udp = ReplyTable(generation)
-        self.tcp = ReplyTable(generation)
+        self.table = ReplyTable(generation)
         self.ready = False
         self._sites = {apex: site for site in sites for apex in site.zones}
         self._deciders: list[tuple[bytes, Zone | None]] = []
@@ -95,16 +89,14 @@ class Responder:
 
     def publish(self) -> None:
         """The zones of the sites are others now: forget all replies, and answer from the new zones."""
-        self.udp.clear()
-        self.tcp.clear()
+        self.table.clear()
         self._set_deciders()
         self.ready = True
 
     def replace(self, changed: Dependency) -> None:
         """A zone file's zone is another now: forget the replies made of the old one."""
         self.drop({changed})
-        self.udp.denials.clear()
-        self.tcp.denials.clear()
+        self.table.denials.clear()
         self._set_deciders()
 
     def _set_deciders(self) -> None:
@@ -118,101 +110,95 @@ class Responder:
 
     def drop(self, changed: set[Dependency]) -> None:
         """Forget the replies made of what changed."""
-        self.udp.drop(changed)
-        self.tcp.drop(changed)
+        self.table.drop(changed)
 
     def respond(self, message: bytes, client: Client, tcp: bool) -> bytes | None:
         """The reply to a whole DNS message; None for what is to be dropped in silence."""
-        table = self.tcp if tcp else self.udp
-        asked = message[2:]
-        entry = table.current.get(asked.lower()) or self.kept(asked, table)
-        if entry is None:
-            query = parse_query(message)
-            if query is None:
-                self.counts[DROPPED] += 1
-                return None
-            entry = self._keep_or_answer(message, query, client, tcp)
-        return complete(message, entry, self.counts)
+        form = form_of(message[ID_OCTETS:])
+        if form is not None:
+            question, payload = form[0].lower(), form[1]
+            entry = self.table.current.get(question) or self.kept(question, payload, tcp)
+            if entry is not None:
+                return complete(message, HEADER_OCTETS + len(question), entry, payload > 0, tcp, self.counts)
+        query = parse_query(message)
+        if query is None:
+            self.counts[DROPPED] += 1
+            return None
+        entry = self._keep_or_answer(message, query, client, tcp)
+        return complete(message, query.end, entry, query.edns is not None, tcp, self.counts)
 
-    def kept(self, asked: bytes, table: ReplyTable) -> Entry | None:
-        """A kept reply for a message (without its ID) that is in no table as it is, told without parsing it.
+    def kept(self, question: bytes, payload: int, tcp: bool) -> Entry | None:
+        """What is kept for a folded question in a common form besides the reply that suits all of them.
 
-        That is one with a client cookie, which dig and c-ares send anew each time, or with the AD bit, or one for a
-        name that does not exist. The message may be anything else, or no query at all, and must not be mistaken.
+        That is the denial of a name that surely does not exist, told without parsing, or a reply for this form alone.
+        The question may be any octets, and must not be mistaken.
         """
-        plain = asked[:-14] + _NO_OPTIONS if asked[-14:-8] == _COOKIE_TAIL else asked
-        if plain.startswith(_AD_HEAD):
-            plain = plain.replace(_AD_HEAD, _NO_AD_HEAD, 1)
-        folded = plain.lower()
-        entry = table.current.get(folded) if plain is not asked else None
-        if entry:
-            return entry
-        end = folded.find(0, _NAME_AT) + 1
-        qname = folded[_NAME_AT:end]
+        qname = question[:-4]
         for apex, zone in self._deciders:
             if qname.endswith(apex):
                 ttl = zone.denies(qname) if zone else None
-                if zone is None or ttl is None:
-                    return None
-                return table.denials.get((plain[:_NAME_AT], plain[end:], end, apex, ttl))
-        return None
+                if ttl is None:
+                    break
+                return self.table.denials.get((question[-4:], len(question), apex, ttl))
+        return self.table.current.get(question + _form_key(RD_BIT, payload, tcp))
 
     def _keep_or_answer(self, message: bytes, query: Query, client: Client, tcp: bool) -> Entry:
-        table = self.tcp if tcp else self.udp
-        key = _table_key(message, query)
-        entry = table.find(key) if key else None
-        if entry is None:
-            entry, lasting = self._compile(message, query, client, tcp)
-            if lasting and key:
-                table.keep(key, entry)
-        return entry
-
-    def _compile(self, message: bytes, query: Query, client: Client, tcp: bool) -> tuple[Entry, bool]:
+        keys = _keys(query, tcp)
         try:
-            return self._answer(message, query, client, tcp)
+            return next(filter(None, map(self.table.find, keys)), None) or self._answer(query, keys, client, tcp)
         except Exception as error:  # a wrong answer would be worse, and silence too
             self._on_failure(error, message)
-            return self._refuse(query, None, tcp, _BROKEN), False
+            return self._refuse(query, None, tcp, _BROKEN)
 
-    def _answer(self, message: bytes, query: Query, client: Client, tcp: bool) -> tuple[Entry, bool]:
+    def _answer(self, query: Query, keys: Keys, client: Client, tcp: bool) -> Entry:
         if query.rcode:
-            return self._entry(query, compile_error(_frame(query, None, tcp), query.rcode), query.rcode, tcp), False
+            frame = _frame(query, None, tcp, b"")
+            return _entry(query, compile_error(frame, query.rcode), query.rcode, _opt(query, None, query.rcode))
         site = self._site(query.qname)
         refusal = self._refusal(query, site)
         if refusal or site is None:
-            return self._refuse(query, site, tcp, refusal or _NOT_OURS), False
+            return self._refuse(query, site, tcp, refusal or _NOT_OURS)
         found = self._lookup(site, query, client, tcp)
         if found is None:
-            return self._refuse(query, site, tcp, _NOT_OURS), False
-        frame = _frame(query, site, tcp, (EDE.OTHER, found.note) if found.note else None)
-        if query.plain and found.rcode == Rcode.NXDOMAIN and not (found.answer or found.note):
-            apex, decider = self._decider(query.qname)
-            if found.denial and found.denial.zone is decider:
-                return self._denial(message, query, frame, found.denial, apex, tcp), False
+            return self._refuse(query, site, tcp, _NOT_OURS)
+        opt = _opt(query, site, 0, (EDE.OTHER, found.note) if found.note else None)
+        frame = _frame(query, site, tcp, opt)
+        if keys and found.rcode == Rcode.NXDOMAIN and not (found.answer or found.note):
+            return self._deny(query, keys, frame, opt, found)
         reply = compile_reply(frame, found, self._rng)
-        # What is not kept has the serial of now already; and a zone that is asked second-hand has no cell to keep.
-        return self._entry(query, reply, found.rcode, tcp, found if found.lasting else None), found.lasting
+        if not (found.lasting and keys):
+            return _entry(query, reply, found.rcode, opt)
+        entry = _entry(query, reply, found.rcode, opt, self._splice(reply, found), found.depends)
+        self.table.keep(keys[0] if _suits_all(reply, opt) else keys[-1], entry)
+        return entry
+
+    def _deny(self, query: Query, keys: Keys, frame: Frame, opt: bytes, found: Lookup) -> Entry:
+        """The denial of a name: one for all names of this length that one zone decides; `kept` finds it."""
+        apex, decider = self._decider(query.qname)
+        denial = found.denial
+        if denial is None or denial.zone is not decider:
+            return _entry(query, compile_reply(frame, found, self._rng), found.rcode, opt)
+        key = keys[0][len(query.qname) :], len(query.qname) + 4, apex, denial.ttl
+        entry = self.table.denials.get(key)
+        if entry is None:
+            entry = self._compile_denial(query, frame, opt, denial)
+            self.table.keep_denial(key, entry)
+        return entry
+
+    def _compile_denial(self, query: Query, frame: Frame, opt: bytes, denial: Denial) -> Entry:
+        """Compile it for a name that has only the apex in common with the others.
+
+        Else the authority section could be compressed against labels that the next name does not have.
+        """
+        own_octets = len(query.qname) - len(denial.zone.apex)
+        stand_in = frame._replace(question=_filler(own_octets) + frame.question[own_octets:])
+        found = Lookup(Rcode.NXDOMAIN, denial=denial)
+        reply = compile_reply(stand_in, found, self._rng)
+        return _entry(query, reply, found.rcode, opt, self._splice(reply, found))
 
     def _decider(self, qname: bytes) -> tuple[bytes, Zone | None]:
         """As `kept` finds it, for a well-formed name."""
         return next((item for item in self._deciders if is_subdomain(qname, item[0])), (ROOT, None))
-
-    def _denial(
-        self, message: bytes, query: Query, frame: Frame, denial: Denial, apex: bytes, tcp: bool
-    ) -> Entry:
-        """The one reply for all names of this length that do not exist, kept for `kept` to find.
-
-        It is compiled for a name that has only the apex in common with them, so that nothing of the authority
-        section can be compressed against labels that the next name does not have.
-        """
-        own_octets = len(query.qname) - len(denial.zone.apex)
-        stand_in = _filler(own_octets) + frame.question[own_octets:]
-        found = Lookup(Rcode.NXDOMAIN, denial=denial)
-        reply = compile_reply(frame._replace(question=stand_in), found, self._rng)
-        entry = self._entry(query, reply, found.rcode, tcp, found)
-        table = self.tcp if tcp else self.udp
-        table.keep_denial((*_shape(message, query), query.end - 6, apex, denial.ttl), entry)
-        return entry
 
     def _refusal(self, query: Query, site: Site | None) -> _Refusal | None:
         if query.qclass != RRClass.IN:
@@ -237,83 +223,94 @@ class Responder:
 
     def _refuse(self, query: Query, site: Site | None, tcp: bool, refusal: _Refusal) -> Entry:
         rcode, code, text = refusal
-        reply = compile_error(_frame(query, site, tcp, (code, text), rcode), rcode)
-        return self._entry(query, reply, rcode, tcp)
+        opt = _opt(query, site, rcode, (code, text))
+        return _entry(query, compile_error(_frame(query, site, tcp, opt), rcode), rcode, opt)
 
-    def _entry(self, query: Query, reply: Reply, rcode: int, tcp: bool, found: Lookup | None = None) -> Entry:
-        splice = None
-        if found and found.denial and reply.serial_at is not None:
-            splice = reply.serial_at, self._serial_cell(found.denial.zone)
-        counter = reply_counter(tcp, query.qtype, rcode)
-        return reply.tail, counter, query.end, splice, found.depends if found else ()
+    def _splice(self, reply: Reply, found: Lookup) -> SerialSplice | None:
+        """Where the SOA serial of a denial that is kept has to be put in, and the serial of now."""
+        if found.denial is None or reply.serial_at is None:
+            return None
+        return reply.serial_at, self._serial_cell(found.denial.zone)
 
 
-def complete(message: bytes, entry: Entry, counts: list[int]) -> bytes:
-    """Splice ID, letter case of the question and SOA serial into a reply's next tail, and count it."""
-    tail, counter, end, splice, _ = entry
-    reply = message[:2] + (tail if isinstance(tail, bytes) else tail())
-    if reply[HEADER_OCTETS:end] != message[HEADER_OCTETS:end]:
-        reply = reply[:HEADER_OCTETS] + message[HEADER_OCTETS:end] + reply[end:]
+def complete(message: bytes, end: int, entry: Entry, with_opt: bool, tcp: bool, counts: list[int]) -> bytes:
+    """A kept reply for this message, whose question ends at `end`: its ID, its question as sent, serial, OPT."""
+    heads, body, opt, counter, splice, _ = entry
+    if not isinstance(body, bytes):
+        body = body()
     if splice:
         at, cell = splice
-        reply = reply[:at] + cell[0] + reply[at + SERIAL_OCTETS :]
-    counts[counter] += 1
-    return reply
+        body = body[:at] + cell[0] + body[at + SERIAL_OCTETS :]
+    counts[counter + tcp * TCP_COUNTERS] += 1
+    reply = message[:ID_OCTETS] + heads[with_opt] + message[HEADER_OCTETS:end] + body
+    return reply + opt if with_opt else reply
 
 
-class _Shape(NamedTuple):
-    """A query but for its name, without what no reply depends on: flags that are not copied, EDNS options, sizes.
-
-    head: flags and counts. rest: type, class, and the fixed part of the OPT record.
-    """
-
-    head: bytes
-    rest: bytes
-
-
-def _shape(message: bytes, query: Query) -> _Shape:
-    head = (query.flags & (RD_BIT | CD_BIT)).to_bytes(2) + message[4:HEADER_OCTETS]
-    rest = message[query.end - 4 : query.end]
-    if query.edns:
-        flags = DO_BIT if query.edns.dnssec_ok else 0
-        rest += message[query.end : query.end + 3] + _pair(_payload(query.edns), 0) + _pair(flags, 0)
-    return _Shape(head, rest)
+def _entry(
+    query: Query,
+    reply: Reply,
+    rcode: int,
+    opt: bytes,
+    splice: SerialSplice | None = None,
+    depends: tuple[Dependency, ...] = (),
+) -> Entry:
+    return reply.heads, reply.body, opt, reply_counter(False, query.qtype, rcode), splice, depends
 
 
-def _table_key(message: bytes, query: Query) -> bytes | None:
-    """The key under which the reply may be kept: the message behind the ID, folded, in its plainest form.
+# Under which keys a reply may be kept and found: the one of all common forms first, if it is for them.
+Keys = tuple[bytes, ...]
 
-    None if the reply depends on more than that, or the type is one that hardly anybody asks for. Folding also changes
-    octets that are no letters of the name: where that could make two different queries equal, the octets outside the
-    name are added as they are.
+
+def _keys(query: Query, tcp: bool) -> Keys:
+    """Keys of a query's reply: the folded question, if the form is a common one; the question and all that matters.
+
+    None if the reply depends on more than that, or the type is one that hardly anybody asks for. Who looks a question
+    up folds all of it, type and class too: a type with an octet that is a letter has no key of the first kind.
     """
     if not query.plain or query.rcode or query.qtype not in _KEPT_TYPES:
-        return None
-    head, rest = _shape(message, query)
-    key = head.lower() + query.qname + rest.lower()
-    outside = head + rest
-    return key if outside.lower() == outside == outside.upper() else key + _NOT_FOLDED + outside
+        return ()
+    tail = _pair(query.qtype, query.qclass)
+    flags = query.flags & (RD_BIT | CD_BIT) | (DO_BIT if query.edns and query.edns.dnssec_ok else 0)
+    own = query.qname + tail + _form_key(flags, _payload(query.edns) if query.edns else 0, tcp)
+    if is_common(query) and tail.lower() == tail == tail.upper():
+        return query.qname + tail, own
+    return (own,)
+
+
+@lru_cache(maxsize=256)
+def _form_key(flags: int, payload: int, tcp: bool) -> bytes:
+    """All that matters of a query beside its question, as the end of a key."""
+    return _NOT_FOLDED + _pair(flags, payload) + bytes((tcp,))
+
+
+def _suits_all(reply: Reply, opt: bytes) -> bool:
+    """Whether a reply is right for all common forms: nothing is missing, and it fits without EDNS."""
+    return reply.whole and reply.octets + len(opt) <= MIN_PAYLOAD_OCTETS
 
 
 def _payload(edns: Edns) -> int:
     """The payload size to reply to: a common one, so that odd sizes do not make replies of their own."""
-    return _COMMON_PAYLOADS[bisect_right(_COMMON_PAYLOADS, edns.payload_octets) - 1]
+    return COMMON_PAYLOADS[bisect_right(COMMON_PAYLOADS, edns.payload_octets) - 1]
 
 
-def _frame(
-    query: Query, site: Site | None, tcp: bool, ede: tuple[int, str] | None = None, rcode: int = 0
-) -> Frame:
+def _frame(query: Query, site: Site | None, tcp: bool, opt: bytes) -> Frame:
     """What the reply has besides records; EDNS only if the query had it (RFC 6891 section 7)."""
     cap = site.max_udp_octets if site else MIN_PAYLOAD_OCTETS
     asked = _payload(query.edns) if query.edns else MIN_PAYLOAD_OCTETS
-    opt = b""
-    if query.edns:
-        options = ede_option(*ede) if ede else b""
-        opt = opt_record(cap, rcode or query.rcode, query.edns.dnssec_ok, options)
-    question = b""
-    if query.end > HEADER_OCTETS:
-        question = query.qname + _pair(query.qtype, query.qclass)
-    return Frame(question, query.flags, MAX_MESSAGE_OCTETS if tcp else min(asked, cap), opt)
+    question = query.qname + _pair(query.qtype, query.qclass) if query.end > HEADER_OCTETS else b""
+    return Frame(question, query.flags, MAX_MESSAGE_OCTETS if tcp else min(asked, cap), opt if query.edns else b"")
+
+
+def _opt(query: Query, site: Site | None, rcode: int, ede: tuple[int, str] | None = None) -> bytes:
+    """The OPT record that the reply has if the query has one."""
+    cap = site.max_udp_octets if site else MIN_PAYLOAD_OCTETS
+    return _opt_of(cap, rcode, query.edns is not None and query.edns.dnssec_ok, ede)
+
+
+@lru_cache(maxsize=256)
+def _opt_of(cap: int, rcode: int, dnssec_ok: bool, ede: tuple[int, str] | None) -> bytes:
+    """One for all replies that have it, so that keeping many costs little."""
+    return opt_record(cap, rcode, dnssec_ok, ede_option(*ede) if ede else b"")
 
 
 _pair = Struct(">2H").pack

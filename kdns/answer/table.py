@@ -1,4 +1,4 @@
-"""The table of kept replies: a query's bytes behind the ID, folded, to what completes its reply.
+"""The table of kept replies: a folded question, and what else of the query matters, to what completes its reply.
 
 Two generations of plain dictionaries instead of an LRU: a hit is one `dict.get`. When the current generation is full
 it becomes the previous one, and what is asked for again moves back. Each reply is noted under all that it was made
@@ -9,26 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kdns.answer.compiler import Tail
+from kdns.answer.compiler import Body
 from kdns.zone.model import Dependency
 
-# Replies in one generation. A reply takes about 600 octets, so that 10,000 services asked for A, AAAA and SRV, with
-# and without EDNS, take 36 MB and stay. A second generation fills only while clients ask for more than that.
-GENERATION = 131072
+# Replies in one generation. A reply takes about 600 octets and serves UDP and TCP, with and without EDNS, so that
+# 10,000 services asked for A, AAAA and SRV take 18 MB and stay. A second generation fills only while clients ask for
+# more than 65,536 questions; then a worker spends 80 MB at the most, which a limit of 170 MiB bears.
+GENERATION = 65536
 
-# What completes a kept reply: its tail (message behind the ID, question in lower case), counter index, end of the
-# question, the splice of a denial's SOA serial (its offset, and the cell that holds the serial of now), and what the
-# reply was made of.
+# A kept reply: heads (kdns.answer.compiler.Reply), body, OPT record, counter index for UDP, the splice of a denial's
+# SOA serial (its offset in the body, and the cell that holds the serial of now), and what the reply was made of.
 SerialSplice = tuple[int, list[bytes]]
-Entry = tuple[Tail, int, int, SerialSplice | None, tuple[Dependency, ...]]
+Entry = tuple[tuple[bytes, bytes], Body, bytes, int, SerialSplice | None, tuple[Dependency, ...]]
 
 # For each reply kept, this many of those that are over are freed: more than one, so that they are gone in time.
 FREED_AT_ONCE = 4
 
 # Denials of names that do not exist differ only in the question: one entry serves all names of a length that one zone
-# of one site decides. Lengths, types, flags and zones in real use make a few hundred; more is somebody trying.
+# of one site decides. Lengths, types and zones in real use make a few hundred; more is somebody trying.
 DENIALS = 4096
-DenialKey = tuple[bytes, bytes, int, bytes, int]  # flags and counts; what follows the name; name's length; apex; TTL
+DenialKey = tuple[bytes, int, bytes, int]  # type, class and what else matters; length of the question; apex; TTL
 
 
 class ReplyTable:
@@ -99,12 +99,12 @@ class _Generation:
 
     def keep(self, key: bytes, entry: Entry) -> None:
         self.entries[key] = entry
-        for dependency in entry[4]:
+        for dependency in entry[5]:
             self._keys.setdefault(dependency, []).append(key)
 
     def drop(self, dependency: Dependency) -> None:
         for key in self._keys.pop(dependency, ()):
             entry = self.entries.pop(key, None)
-            for other in entry[4] if entry else ():
+            for other in entry[5] if entry else ():
                 if other != dependency:
                     self._keys[other].remove(key)

@@ -34,6 +34,10 @@ SEND_FAILED = DROPPED + 1  # replies that the kernel did not take
 SLOTS = SEND_FAILED + 1
 
 
+# From the counter of a reply over UDP to that of the same reply over TCP.
+TCP_COUNTERS = (len(TYPES) + 1) * len(RCODES)
+
+
 def reply_counter(tcp: bool, qtype: int, rcode: int) -> int:
     """The index that counts replies with these labels."""
     row = tcp * (_OTHER + 1) + _TYPE_AT.get(qtype, _OTHER)

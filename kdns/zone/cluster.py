@@ -27,7 +27,7 @@ from kdns.wire.query import name_end
 from kdns.zone.addresses import IN_ADDR, IP6, dashed_label, parse_reverse, undashed
 from kdns.zone.delta import ZoneDelta, next_serial
 from kdns.zone.model import NO_RRSETS, Dependency, Found, Kind, RRsets
-from kdns.zone.packed import all_addresses, find_in_subtree, host_labels, surely_lacks
+from kdns.zone.packed import all_addresses, denial_ttl, find_in_subtree, host_labels
 from kdns.zone.reverse import ReverseIndex, empty
 from kdns.zone.rrset import RRset, address_rrsets
 from kdns.zone.subtree import Subtree
@@ -216,8 +216,9 @@ class ForwardZone(_ClusterZone):
         if third < 0:
             return None
         subtree = self._state.subtrees.get(relative[third:])
-        absent = subtree is None or (third > 0 and surely_lacks(subtree, relative[:third]))
-        return self._negative_ttl if absent else None
+        if subtree is None:
+            return self._negative_ttl
+        return denial_ttl(subtree, relative[:third], self._ttl, self._negative_ttl)
 
     def addresses(self, name: bytes) -> tuple[RRset, ...]:
         """The A and AAAA rrsets of a name of this zone."""

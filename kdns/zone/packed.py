@@ -66,10 +66,13 @@ def find_in_subtree(
     return Found(Kind.NODE if found else Kind.EMPTY, found, qname, depends, None, True, note)
 
 
-def surely_lacks(subtree: Subtree, prefix: bytes) -> bool:
-    """Whether the name `prefix` left of the owner does not exist, and is denied like any other name."""
-    ordinary = not subtree.hidden and (not subtree.headless or len(subtree.hosts) > 0)
-    return ordinary and _View(subtree, b"", b"", 0).below(prefix) is None
+def denial_ttl(subtree: Subtree, prefix: bytes, ttl: int, negative_ttl: int) -> int | None:
+    """TTL of the denial of the name `prefix` left of the owner; None if the name may exist."""
+    if subtree.headless and not subtree.hosts:
+        return min(HEADLESS_NEGATIVE_TTL, ttl)
+    if subtree.hidden or (prefix and _View(subtree, b"", b"", 0).below(prefix) is None):
+        return negative_ttl
+    return None
 
 
 class _View:

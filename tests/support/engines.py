@@ -75,7 +75,7 @@ class Served:
     @property
     def kept(self) -> int:
         """How many replies are kept for UDP."""
-        return len(self.responder.udp)
+        return len(self.responder.table)
 
 
 def cluster(*subtrees: Subtree, namespaces: Sequence[str] = ("shop", "default"), pods: Sequence[tuple[str, str]] = (),

@@ -27,14 +27,20 @@ def frame(limit: int = 512, opt: bytes = b"", qname: str = "www.example.org", fl
     return Frame(question(qname), flags, limit, opt)
 
 
-def tails(reply: Reply, count: int) -> list[Answer]:
-    if isinstance(reply.tail, bytes):
-        return [Answer(b"\x12\x34" + reply.tail)] * count
-    return [Answer(b"\x12\x34" + reply.tail()) for _ in range(count)]
+def answers(reply: Reply, of: Frame, count: int) -> list[Answer]:
+    return [Answer(message(reply, of)) for _ in range(count)]
+
+
+def message(reply: Reply, of: Frame) -> bytes:
+    """The next message that a compiled reply gives for the query that it was compiled for."""
+    body = reply.body if isinstance(reply.body, bytes) else reply.body()
+    assert reply.octets == 12 + len(of.question) + len(body) or not reply.whole
+    return b"\x12\x34" + reply.heads[bool(of.opt)] + of.question + body + of.opt
 
 
 def replies(lookup: Lookup, count: int = 1, limit: int = 512, opt: bytes = b"", seed: int = 0) -> list[Answer]:
-    return tails(compile_reply(frame(limit, opt), lookup, Random(seed)), count)
+    of = frame(limit, opt)
+    return answers(compile_reply(of, lookup, Random(seed)), of, count)
 
 
 def addresses(count: int, owner: bytes = WWW) -> RRset:
@@ -61,18 +67,20 @@ def zone(serial: int = 77) -> ForwardZone:
 
 @pytest.mark.parametrize("rcode", [Rcode.FORMERR, Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED])
 def test_an_error_has_its_question_and_nothing_else(rcode: Rcode) -> None:
-    [reply] = tails(compile_error(frame(), rcode), 1)
+    [reply] = answers(compile_error(frame(), rcode), frame(), 1)
     assert (reply.rcode, reply.counts, reply.flags) == (rcode.name, (1, 0, 0, 0), {"QR", "RD"})
 
 
 def test_an_rcode_above_15_is_split_between_header_and_opt() -> None:
-    [reply] = tails(compile_error(frame(opt=opt_record(512, Rcode.BADVERS, False)), Rcode.BADVERS), 1)
+    of = frame(opt=opt_record(512, Rcode.BADVERS, False))
+    [reply] = answers(compile_error(of, Rcode.BADVERS), of, 1)
     assert reply.rcode == "BADVERS"
 
 
 @pytest.mark.parametrize(("asked", "copied"), [(0, set()), (RD, {"RD"}), (CD, {"CD"}), (0x7FFF, {"RD", "CD"})])
 def test_rd_and_cd_are_copied_and_no_other_bit(asked: int, copied: set[str]) -> None:
-    [reply] = tails(compile_reply(frame(flags=asked), answered(addresses(1)), Random(0)), 1)
+    of = frame(flags=asked)
+    [reply] = answers(compile_reply(of, answered(addresses(1)), Random(0)), of, 1)
     assert reply.flags == {"QR", "AA", *copied}
 
 
@@ -88,11 +96,13 @@ def test_a_referral_is_not_authoritative() -> None:
 
 def test_a_denial_carries_the_soa_with_the_ttl_of_the_denial() -> None:
     lookup = Lookup(Rcode.NXDOMAIN, denial=Denial(zone(), 1))
-    compiled = compile_reply(frame(), lookup, Random(0))
-    [reply] = tails(compiled, 1)
+    of = frame()
+    compiled = compile_reply(of, lookup, Random(0))
+    [reply] = answers(compiled, of, 1)
     assert (reply.rcode, reply.soa) == ("NXDOMAIN", "cluster.local. 1 77 5")
     assert compiled.serial_at is not None
-    assert reply.wire[compiled.serial_at : compiled.serial_at + 4] == (77).to_bytes(4)
+    serial_at = 12 + len(of.question) + compiled.serial_at
+    assert reply.wire[serial_at : serial_at + 4] == (77).to_bytes(4)
 
 
 def test_an_alias_before_a_denial_is_answered_with_it() -> None:
@@ -105,9 +115,9 @@ def test_an_alias_before_a_denial_is_answered_with_it() -> None:
 @pytest.mark.parametrize("opt", [b"", OPT])
 def test_the_serial_is_where_it_is_told_whatever_follows(opt: bytes) -> None:
     compiled = compile_reply(frame(opt=opt), Lookup(Rcode.NOERROR, denial=Denial(zone(0x01020304), 5)), Random(0))
-    assert isinstance(compiled.tail, bytes)
+    assert isinstance(compiled.body, bytes)
     assert compiled.serial_at is not None
-    assert (b"\0\0" + compiled.tail)[compiled.serial_at :][:4] == b"\x01\x02\x03\x04"
+    assert compiled.body[compiled.serial_at :][:4] == b"\x01\x02\x03\x04"
 
 
 # Rotation
@@ -156,7 +166,8 @@ def test_the_addresses_behind_aliases_rotate_and_the_aliases_stay() -> None:
 
 def test_addresses_of_the_root_rotate_too() -> None:
     lookup = answered(addresses(3, b"\0"))
-    seen = tails(compile_reply(frame(qname="."), lookup, Random(0)), 6)
+    of = frame(qname=".")
+    seen = answers(compile_reply(of, lookup, Random(0)), of, 6)
     assert Counter(reply.rdata[0] for reply in seen) == {"10.0.0.0": 2, "10.0.0.1": 2, "10.0.0.2": 2}
 
 
@@ -177,7 +188,7 @@ def test_other_records_keep_the_order_they_have() -> None:
 
 
 def test_a_single_record_needs_no_rotation() -> None:
-    assert isinstance(compile_reply(frame(), answered(addresses(1)), Random(0)).tail, bytes)
+    assert isinstance(compile_reply(frame(), answered(addresses(1)), Random(0)).body, bytes)
 
 
 # Truncation

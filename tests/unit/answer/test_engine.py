@@ -23,7 +23,8 @@ EXAMPLE = from_text("example.org")
 
 def kept_questions(served: Served) -> set[str]:
     """The questions whose replies are kept, as `name type`."""
-    return {Answer(b"\0\0" + key).question.replace(" IN ", " ") for key in served.responder.udp.current}
+    header = bytes(4) + b"\0\1" + bytes(6)
+    return {Answer(header + key).question.replace(" IN ", " ") for key in served.responder.table.current}
 
 
 # Deltas

@@ -259,12 +259,12 @@ OPTIONS = [
 )
 def test_options_change_nothing_and_share_the_kept_reply(served: Served, qname: str, options: bytes) -> None:
     plain = served.dig(qname, edns=opt())
-    before = served.kept, len(served.responder.udp.denials)
+    before = served.kept, len(served.responder.table.denials)
     for _ in range(3):
         mixed = mixed_case(qname)
         assert same(served.dig(mixed, edns=opt(options=options)), served.dig(mixed, edns=opt()))
     assert same(served.dig(qname, edns=opt(options=options)), plain)
-    assert (served.kept, len(served.responder.udp.denials)) == before
+    assert (served.kept, len(served.responder.table.denials)) == before
 
 
 def test_a_query_that_ends_like_a_cookie_is_not_taken_for_one(served: Served) -> None:
@@ -328,10 +328,10 @@ def test_payload_sizes_that_fold_to_one_another_do_not_share_a_reply(one: int, o
 @pytest.mark.parametrize("qtype", [1, 65, 97])
 def test_a_kept_reply_is_never_given_to_a_query_with_junk_behind_it(served: Served, edns: bytes, qtype: int) -> None:
     octets = query(WEB, qtype, edns=edns)
-    for table in (served.responder.udp, served.responder.tcp):
-        served.ask(octets, table is served.responder.tcp)
+    for table in (served.responder.table, served.responder.table):
+        served.ask(octets, table is served.responder.table)
         for key in list(table.current):
-            reply = served.ask(octets[:2] + key + b"\0" * (len(key) < 30), table is served.responder.tcp)
+            reply = served.ask(octets[:2] + key + b"\0" * (len(key) < 30), table is served.responder.table)
             if len(key) != len(octets) - 2:
                 assert reply is not None
                 assert reply[3] & 15 == 1, "FORMERR"
@@ -348,7 +348,7 @@ def test_only_replies_that_can_be_asked_for_again_are_kept() -> None:
         served.dig(WEB, qclass=at + 2)
         served.dig("dangling.shop.svc.cluster.local", flags=RD | (at & 1) * CD)
     assert served.kept == 0
-    assert len(served.responder.udp.denials) < 30
+    assert len(served.responder.table.denials) < 30
 
 
 def test_a_failure_is_reported_and_answered_with_servfail() -> None:
@@ -366,7 +366,7 @@ def test_a_failure_is_reported_and_answered_with_servfail() -> None:
     assert reply is not None
     assert (Answer(reply).rcode, Answer(reply).ede) == ("SERVFAIL", [(0, "kdns failed to answer; its log says why")])
     assert failures == [("bug", octets)]
-    assert len(responder.udp) == 0
+    assert len(responder.table) == 0
 
 
 # Denials
@@ -382,7 +382,7 @@ def test_names_of_one_length_share_a_denial_and_no_label(served: Served, edns: b
         assert reply.question == f"{qname}. IN A"
         assert reply.wire.count(b"secret") == 1
         assert same(reply, cluster(*SUBTREES).dig(qname, edns=edns, tcp=tcp))
-    table = served.responder.tcp if tcp else served.responder.udp
+    table = served.responder.table if tcp else served.responder.table
     assert len(table.denials) == 1
 
 
@@ -397,7 +397,7 @@ def test_a_denial_is_shared_at_every_length(served: Served, length: int) -> None
         reply = served.dig(name(fill))
         assert (reply.rcode, reply.soa) == ("NXDOMAIN", "cluster.local. 5 1000 5")
         assert reply.question == f"{name(fill)}. IN A"
-    assert len(served.responder.udp.denials) == 1
+    assert len(served.responder.table.denials) == 1
 
 
 def test_a_shared_denial_does_not_point_into_labels_that_differ(served: Served) -> None:
@@ -472,9 +472,9 @@ def test_a_change_of_the_serial_drops_no_kept_denial(served: Served) -> None:
     served.dig(WEB, "TXT")
     served.dig("svc.cluster.local")
     served.dig("nope.cluster.local")
-    before = dict(served.responder.udp.current), dict(served.responder.udp.denials)
+    before = dict(served.responder.table.current), dict(served.responder.table.denials)
     served.apply(service("other.shop", "10.0.0.99"), serial=1001)
-    assert (served.responder.udp.current, served.responder.udp.denials) == before
+    assert (served.responder.table.current, served.responder.table.denials) == before
     assert served.dig(WEB, "TXT").soa == "cluster.local. 5 1001 5"
 
 

@@ -139,13 +139,13 @@ def test_passing_names_on_leaves_nothing_behind() -> None:
     served = beside_a_file(ALL)
     served.dig("none.cluster.local")
     served.dig("other.cluster.local", "TXT")
-    before = len(served.engine._serials), len(served.responder.udp.denials), served.kept
+    before = len(served.engine._serials), len(served.responder.table.denials), served.kept
     for at in range(100):
         served.dig(f"none-{at:03}.cluster.local")
         served.dig("none.cluster.local", edns=opt())
         served.dig("other.cluster.local", "TXT")
         served.dig("to-none.shop.svc.cluster.local")
-    after = len(served.engine._serials), len(served.responder.udp.denials), served.kept
+    after = len(served.engine._serials), len(served.responder.table.denials), served.kept
     assert after == before
 
 

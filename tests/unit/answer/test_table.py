@@ -12,11 +12,11 @@ WEB, DB, OTHER = (0, b"web"), (0, b"db"), (1, b"web")
 
 
 def entry(*depends: Dependency) -> Entry:
-    return b"tail", 0, 12, None, depends
+    return (b"head", b"head with OPT"), b"body", b"opt", 0, None, depends
 
 
 def denial_key(length: int) -> DenialKey:
-    return b"head", b"rest", length, b"\x05local\0", 5
+    return b"\0\1\0\1", length, b"\x05local\0", 5
 
 
 def dependencies(table: ReplyTable) -> int:
@@ -149,7 +149,7 @@ def test_nothing_found_was_made_of_what_changed_since(
     for action, key, depends in steps:
         if action == "drop":
             table.drop(depends)
-            made = {one: kept for one, kept in made.items() if not set(depends) & set(kept[4])}
+            made = {one: kept for one, kept in made.items() if not set(depends) & set(kept[5])}
             continue
         found = table.find(key)
         assert found is None or found is made.get(key)
