@@ -382,7 +382,7 @@ def test_names_of_one_length_share_a_denial_and_no_label(served: Served, edns: b
         assert reply.question == f"{qname}. IN A"
         assert reply.wire.count(b"secret") == 1
         assert same(reply, cluster(*SUBTREES).dig(qname, edns=edns, tcp=tcp))
-    table = served.responder.table if tcp else served.responder.table
+    table = served.responder.table
     assert len(table.denials) == 1
 
 
