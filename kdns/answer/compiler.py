@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import cycle
+from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
 from kdns.wire.builder import FIXED_RR_OCTETS, MessageBuilder
@@ -171,13 +172,26 @@ def _rotation(draft: _Draft, last: RRset, start: int) -> Iterator[bytes]:
     end = at + draft.last_count * size
     before, head, behind = body[:at], body[at : at + head_octets], body[end:]
     records = b"".join(head + rdata for rdata in last.rdatas[start:] + last.rdatas[:start])
-    return _windows(before, records * 2, behind, len(records), size, end - at)
+    step = _step(len(last.rdatas), draft.last_count) * size
+    return _windows(before, records * 2, behind, len(records), step, end - at)
+
+
+def _step(count: int, shown: int) -> int:
+    """How many records further each start is: 1 where all are shown.
+
+    Where only some are, the next reply shows others, so that a burst of queries meets as many as it can; a step
+    without a common factor with the count still makes each record first equally often.
+    """
+    if not 0 < shown < count:
+        return 1
+    return next(step for step in range(shown, shown + count) if gcd(step, count) == 1)
 
 
 def _windows(before: bytes, doubled: bytes, behind: bytes, period: int, step: int, width: int) -> Iterator[bytes]:
+    at = 0
     while True:
-        for at in range(0, period, step):
-            yield before + doubled[at : at + width] + behind
+        yield before + doubled[at : at + width] + behind
+        at = (at + step) % period
 
 
 def _has_in_domain_glue(cut: bytes, rrsets: list[RRset]) -> bool:

@@ -186,8 +186,10 @@ class Engine:
         return Site(spec.zones, tuple(backends), spec.any_hinfo, spec.whoami, spec.max_udp_octets)
 
     def _backend(self, sources: tuple[int, ...]) -> Backend:
-        spec, maps = self._specs[sources[0]], self._zone_maps
-        fallthrough = spec.fallthrough if isinstance(spec, ClusterSpec) else ()
+        maps = self._zone_maps
+        fallthrough = {
+            apex: spec.fallthrough for spec in (self._specs[i] for i in sources) for apex in spec.zones
+        }
         if len(sources) == 1:
             only = sources[0]
             return Backend(lambda: maps[only], fallthrough)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from kdns.answer.compiler import ID_OCTETS, Frame, Reply, compile_error, compile_reply
 from kdns.answer.form import COMMON_PAYLOADS, form_of, is_common
 from kdns.answer.site import Site
+from kdns.answer.spec import MAX_UDP_OCTETS
 from kdns.answer.table import GENERATION, Entry, ReplyTable, SerialSplice
 from kdns.observe.counters import DROPPED, TCP_COUNTERS, reply_counter
 from kdns.wire.builder import MAX_MESSAGE_OCTETS, ede_option, opt_record
@@ -32,7 +33,7 @@ from kdns.wire.query import (
     Query,
     parse_query,
 )
-from kdns.zone.lookup import lookup
+from kdns.zone.lookup import hinfo, lookup
 from kdns.zone.model import Denial, Dependency, Lookup, Zone
 from kdns.zone.rrset import RRset, address_rrsets
 
@@ -55,11 +56,6 @@ _NOT_OURS: _Refusal = (Rcode.REFUSED, EDE.NOT_AUTHORITATIVE, "name is in no zone
 _CLASS: _Refusal = (Rcode.REFUSED, EDE.NOT_SUPPORTED, "only class IN is served")
 _TRANSFER: _Refusal = (Rcode.REFUSED, EDE.PROHIBITED, "zone transfer is not allowed")
 _BROKEN: _Refusal = (Rcode.SERVFAIL, EDE.OTHER, "kdns failed to answer; its log says why")
-
-# RFC 8482 section 4.2; the TTL is Cloudflare's, whom the RFC came from.
-_HINFO_RDATA = b"\x07RFC8482\x00"
-_HINFO_TTL = 3789
-
 
 class Responder:
     """Answers the queries of one listener.
@@ -151,10 +147,10 @@ class Responder:
             return self._refuse(query, None, tcp, _BROKEN)
 
     def _answer(self, query: Query, keys: Keys, client: Client, tcp: bool) -> Entry:
-        if query.rcode:
-            frame = _frame(query, None, tcp, b"")
-            return _entry(query, compile_error(frame, query.rcode), query.rcode, _opt(query, None, query.rcode))
         site = self._site(query.qname)
+        if query.rcode:
+            opt = _opt(query, site, query.rcode)
+            return _entry(query, compile_error(_frame(query, site, tcp, opt), query.rcode), query.rcode, opt)
         refusal = self._refusal(query, site)
         if refusal or site is None:
             return self._refuse(query, site, tcp, refusal or _NOT_OURS)
@@ -295,7 +291,7 @@ def _payload(edns: Edns) -> int:
 
 def _frame(query: Query, site: Site | None, tcp: bool, opt: bytes) -> Frame:
     """What the reply has besides records; EDNS only if the query had it (RFC 6891 section 7)."""
-    cap = site.max_udp_octets if site else MIN_PAYLOAD_OCTETS
+    cap = site.max_udp_octets if site else MAX_UDP_OCTETS
     asked = _payload(query.edns) if query.edns else MIN_PAYLOAD_OCTETS
     question = query.qname + _pair(query.qtype, query.qclass) if query.end > HEADER_OCTETS else b""
     return Frame(question, query.flags, MAX_MESSAGE_OCTETS if tcp else min(asked, cap), opt if query.edns else b"")
@@ -303,7 +299,7 @@ def _frame(query: Query, site: Site | None, tcp: bool, opt: bytes) -> Frame:
 
 def _opt(query: Query, site: Site | None, rcode: int, ede: tuple[int, str] | None = None) -> bytes:
     """The OPT record that the reply has if the query has one."""
-    cap = site.max_udp_octets if site else MIN_PAYLOAD_OCTETS
+    cap = site.max_udp_octets if site else MAX_UDP_OCTETS
     return _opt_of(cap, rcode, query.edns is not None and query.edns.dnssec_ok, ede)
 
 
@@ -327,7 +323,7 @@ def _filler(octets: int) -> bytes:
 
 
 def _hinfo(qname: bytes) -> Lookup:
-    return Lookup(Rcode.NOERROR, (RRset(qname, RRType.HINFO, _HINFO_TTL, (_HINFO_RDATA,)),), lasting=False)
+    return Lookup(Rcode.NOERROR, (hinfo(qname),), lasting=False)
 
 
 def _whoami(qname: bytes, client: Client, tcp: bool) -> Lookup:

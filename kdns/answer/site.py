@@ -7,7 +7,7 @@ Not here: the choice among sites, which the responder makes by the longest zone 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kdns.wire.name import suffixes
@@ -19,10 +19,10 @@ _PASSED_ON = frozenset((Kind.ABSENT, Kind.EMPTY))
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Zones of one kind, by apex; `fallthrough` names below which a denial passes the question on."""
+    """Zones of one kind, by apex; `fallthrough`: for each apex, names below which a denial passes the question on."""
 
     zones: Callable[[], dict[bytes, Zone]]
-    fallthrough: tuple[bytes, ...] = ()
+    fallthrough: Mapping[bytes, tuple[bytes, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +38,25 @@ class Site:
     def zone_of(self, qname: bytes) -> Zone | None:
         """The zone that decides a folded name, None if the name is in no zone of the site.
 
-        The last zone that covers a name keeps it even where it may pass it on: there is nowhere to pass it to.
+        None also where `whoami` is to answer what every zone has passed on. Without it the last zone that covers a
+        name keeps it even where it may pass it on: there is nowhere to pass it to.
         """
         ancestors = suffixes(qname)
         decides: Zone | None = None
-        passed_on = False
+        exists = False
         for backend in self.backends:
             zones = backend.zones()
             zone = next((zones[apex] for apex in ancestors if apex in zones), None)
             if zone is None:
                 continue
-            decides = _Passed(zone) if passed_on else zone
-            passed_on = True
-            if not any(apex in ancestors for apex in backend.fallthrough):
-                break
-            if zone.find(qname).kind not in _PASSED_ON:
-                break
-        return decides
+            decides = zone if decides is None else _Passed(zone, qname if exists else None)
+            if not any(apex in ancestors for apex in backend.fallthrough.get(zone.apex, ())):
+                return decides
+            kind = decides.find(qname).kind
+            if kind not in _PASSED_ON:
+                return decides
+            exists = exists or kind is Kind.EMPTY
+        return None if self.whoami else decides
 
     def deciders(self) -> dict[bytes, Zone | None]:
         """For each apex of the site the zone that decides all names of which it is the longest ancestor here.
@@ -70,7 +72,7 @@ class Site:
             zones = backend.zones()
             zone = next((zones[name] for name in ancestors if name in zones), None)
             if zone is not None:
-                return None if backend.fallthrough else zone
+                return None if backend.fallthrough.get(zone.apex) else zone
         return None
 
 
@@ -78,10 +80,13 @@ class _Passed:
     """A zone that is asked because another one passed the question on.
 
     What it answers is never kept: a name that turns up in the other zone would have to drop it.
+
+    existing: a name that the other zone knows as an empty non-terminal; it is not denied here.
     """
 
-    def __init__(self, zone: Zone) -> None:
+    def __init__(self, zone: Zone, existing: bytes | None) -> None:
         self._zone = zone
+        self._existing = existing
 
     @property
     def apex(self) -> bytes:
@@ -100,7 +105,10 @@ class _Passed:
         return self._zone.negative_ttl
 
     def find(self, qname: bytes) -> Found:
-        return self._zone.find(qname)._replace(lasting=False)
+        found = self._zone.find(qname)._replace(lasting=False)
+        if found.kind is Kind.ABSENT and qname == self._existing:
+            return found._replace(kind=Kind.EMPTY)
+        return found
 
     def denies(self, qname: bytes) -> int | None:
         return self._zone.denies(qname)

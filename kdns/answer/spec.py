@@ -34,9 +34,15 @@ class ClusterSpec:
 
 @dataclass(frozen=True, slots=True)
 class FileSpec:
-    """A source that is one zone file."""
+    """A source that is one zone file. fallthrough: as in ClusterSpec."""
 
     apex: bytes
+    fallthrough: tuple[bytes, ...] = ()
+
+    @property
+    def zones(self) -> tuple[bytes, ...]:
+        """Its one zone."""
+        return (self.apex,)
 
 
 SourceSpec = ClusterSpec | FileSpec

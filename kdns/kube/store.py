@@ -30,7 +30,7 @@ from kdns.kube.objects import (
     labels_mapping,
 )
 from kdns.kube.schema import SchemaOptions, namespace_label, subtree
-from kdns.zone.delta import ZoneDelta, next_serial
+from kdns.zone.delta import ZoneDelta, is_ahead, next_serial
 from kdns.zone.subtree import Subtree
 
 # Bounds of one part of an image, so that who reads one between queries is never busy with it for long.
@@ -64,12 +64,16 @@ class _View:
 
 
 class ClusterStore:
-    """Objects of one source, to be fed by one caller. `source` is its index in the configuration."""
+    """Objects of one source, to be fed by one caller.
 
-    def __init__(self, source: int, options: SchemaOptions) -> None:
+    source: its index in the configuration. former_serial: what was published last of it before there was this store.
+    """
+
+    def __init__(self, source: int, options: SchemaOptions, former_serial: int | None = None) -> None:
         self._source = source
         self._options = options
-        self._serial: int | None = None
+        self._serial = former_serial
+        self._has_loaded = False
         self._objects: dict[Key, Object] = {}
         self._slices: dict[Key, tuple[EndpointSlice, ...]] = {}  # by key of their Service
         self._services_in: Counter[str] = Counter()
@@ -81,10 +85,16 @@ class ClusterStore:
         return self._serial
 
     def load(self, changes: Iterable[Change], serial: int) -> None:
-        """Take in many changes at once without a delta; `image` is how to publish them."""
+        """Take in many changes at once without a delta; `image` is how to publish them.
+
+        A store that begins with what its predecessor ended with, at the same serial, has nothing new to say.
+        """
         for key, (old, new) in self._effective(changes).items():
             self._put(key, old, new)
-        self._serial = next_serial(self._serial, serial)
+        may_stay = self._has_loaded and self._serial is not None and not is_ahead(serial, self._serial)
+        if serial != self._serial and not may_stay:
+            self._serial = next_serial(self._serial, serial)
+        self._has_loaded = True
 
     def apply(self, changes: Iterable[Change], serial: int) -> ZoneDelta | None:
         """Take in changes that belong together. Gives the one delta of all of them; None if no answer changes.

@@ -118,7 +118,7 @@ class _Assembler:
         return self._number(ClusterPlan(kubernetes), spec)
 
     def _file(self, file: ZoneFile, apex: bytes) -> int:
-        return self._number(FilePlan(file, apex), FileSpec(apex))
+        return self._number(FilePlan(file, apex), FileSpec(apex, file.fallthrough or ()))
 
     def _number(self, plan: SourcePlan, spec: SourceSpec) -> int:
         if plan not in self.plans:

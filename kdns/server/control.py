@@ -24,9 +24,9 @@ from kdns.server.feed import MalformedMessage, Scope
 from kdns.server.files import Events, FileWatch, Stamp
 from kdns.server.process import EXIT_ERROR, trim_memory
 from kdns.server.publisher import Publisher, Subscriber
-from kdns.server.slots import Slots
+from kdns.server.slots import Serials, Slots
 from kdns.server.sockets import Address
-from kdns.server.sources import ClusterSource, Reading, Source, make_source
+from kdns.server.sources import ClusterSource, Reading, Source, make_source, time_of_change
 from kdns.server.watch import stamps
 from kdns.zone.delta import ZoneDelta
 
@@ -41,12 +41,14 @@ class ControlPlan:
     """What a control is given at its birth.
 
     addresses: what is listened on, for the log. feeds: control's end of each worker slot's socket pair.
+    serials: where the last serial is noted for whoever comes after.
     """
 
     plan: Plan
     addresses: Sequence[Address]
     feeds: Sequence[socket.socket]
     slots: Slots
+    serials: Serials
     epoch: int
     strict: bool
     log: Log
@@ -80,7 +82,8 @@ class Control:
     def __init__(self, plan: ControlPlan) -> None:
         self._plan = plan
         self._log = plan.log
-        self._sources = [make_source(index, source) for index, source in enumerate(plan.plan.sources)]
+        former = plan.serials.last
+        self._sources = [make_source(index, source, former) for index, source in enumerate(plan.plan.sources)]
         self._watch = FileWatch()
         self._unseen: deque[_Unseen] = deque(maxlen=MAX_UNSEEN)
         self._is_serving = False
@@ -179,7 +182,7 @@ class Control:
         for index, (source, paths) in enumerate(zip(self._sources, self._paths, strict=True)):
             if self._is_serving and not source.is_watched:
                 continue
-            reading = source.read(paths, events, seen, int(time.time()), not self._is_serving)
+            reading = source.read(paths, events, seen, time_of_change(paths, seen), not self._is_serving)
             self._tell(source, reading)
             readings.append((index, reading))
         return readings
@@ -204,6 +207,7 @@ class Control:
             generation = publisher.publish_image()
         else:
             generation = publisher.publish(reading.scope, index, reading.parts)
+        self._note_serials()
         text = f"{self._sources[index]} {reading.what}"
         self._unseen.append(_Unseen(generation, since, text))
 
@@ -215,6 +219,12 @@ class Control:
                 sizes[0] += len(part.subtrees)
                 sizes[1] += len(part.rrsets)
                 yield part
+        self._note_serials()
+
+    def _note_serials(self) -> None:
+        for source in self._sources:
+            if isinstance(source, ClusterSource) and source.serial is not None:
+                self._plan.serials.note(source.serial)
 
     def _tell_visible(self, publisher: Publisher) -> None:
         """Log each change that every worker answers from now."""

@@ -19,9 +19,9 @@ from kdns.observe.counters import SLOTS as COUNTERS
 from kdns.observe.logs import Log
 from kdns.server.assembly import Plan
 from kdns.server.control import ControlPlan, run_control
-from kdns.server.process import EXIT_ERROR, describe_status, enter, fork
-from kdns.server.restarts import Backoff, Watchdog
-from kdns.server.slots import Slots, SlotState
+from kdns.server.process import EXIT_ERROR, describe_status, enter, fork, is_stopped
+from kdns.server.restarts import SILENCE_SECONDS, Backoff, Watchdog
+from kdns.server.slots import Serials, Slots, SlotState
 from kdns.server.sockets import Address, Binding, SlotSockets
 from kdns.server.worker import WorkerPlan, run_worker
 
@@ -43,7 +43,9 @@ class Child:
 class Fleet:
     """See the module's docstring. `bindings` holds what the plan listens on."""
 
-    def __init__(self, plan: Plan, bindings: Mapping[Address, Binding], workers: int, log: Log) -> None:
+    def __init__(
+        self, plan: Plan, bindings: Mapping[Address, Binding], workers: int, serials: Serials, log: Log
+    ) -> None:
         self.plan = plan
         self.bindings = bindings
         self.slots = Slots(workers, COUNTERS)
@@ -51,7 +53,9 @@ class Fleet:
         self.was_ready = False
         self._log = log
         self._feeds = [_feed_pair() for _ in range(workers)]
+        self._serials = serials
         self._epoch = 0
+        self._stopped_since: float | None = None
         # Workers first: their Hello then waits when control is whole, and nobody is sent the image twice.
         self._control = Child("control", self._fork_control)
         self._children = [
@@ -80,6 +84,17 @@ class Fleet:
                 self._log.error(f"worker {slot.index} (pid {slot.pid}) is stuck: it is killed and replaced")
                 os.kill(slot.pid, signal.SIGKILL)
                 slot.heartbeat_ns = time.monotonic_ns()  # one kill is enough; its end is awaited
+        self._look_after_control(now)
+
+    def _look_after_control(self, now: float) -> None:
+        """Kill a control that somebody has stopped. It may be busy for long, so that silence alone proves nothing."""
+        if not self._control.pid or not is_stopped(self._control.pid):
+            self._stopped_since = None
+            return
+        since = self._stopped_since = self._stopped_since or now
+        if now - since > SILENCE_SECONDS:
+            self._log.error(f"control (pid {self._control.pid}) is stopped: it is killed and replaced")
+            os.kill(self._control.pid, signal.SIGKILL)
 
     def on_exit(self, pid: int, status: int, now: float) -> bool:
         """Take note of a process that ended, if it is one of ours.
@@ -145,7 +160,9 @@ class Fleet:
         self._epoch += 1
         feeds = [pair[0] for pair in self._feeds]
         addresses = [address for address in self.plan.all_addresses if address in self.bindings]
-        plan = ControlPlan(self.plan, addresses, feeds, self.slots, self._epoch, not self.was_ready, self._log)
+        plan = ControlPlan(
+            self.plan, addresses, feeds, self.slots, self._serials, self._epoch, not self.was_ready, self._log
+        )
         keep = {feed.fileno() for feed in feeds}
 
         def body() -> int:

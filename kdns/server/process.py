@@ -100,3 +100,12 @@ def _reset_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
     for number in _IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process stands still by SIGSTOP or the like; False where /proc does not tell."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except OSError:
+        return False

@@ -11,6 +11,8 @@ import mmap
 from collections.abc import Iterator
 from enum import IntEnum
 
+from kdns.zone.delta import is_ahead
+
 _HEARTBEAT, _STATE, _INCARNATION, _PID, HEADER_WORDS = 0, 1, 2, 3, 8
 WORD_OCTETS = 8
 
@@ -96,3 +98,20 @@ class Slots:
     def are_ready(self) -> bool:
         """Whether every slot has a worker that reads queries."""
         return all(slot.state is SlotState.READY for slot in self._all)
+
+
+class Serials:
+    """The last SOA serial that any control has published: it must not go back with a new control or a reload."""
+
+    def __init__(self) -> None:
+        self._word = memoryview(mmap.mmap(-1, WORD_OCTETS)).cast("Q")  # one more than the serial; 0 for none
+
+    @property
+    def last(self) -> int | None:
+        """The serial noted last, None before the first one."""
+        return int(self._word[0]) - 1 if self._word[0] else None
+
+    def note(self, serial: int) -> None:
+        """Note a serial, unless a later one (RFC 1982) is noted already."""
+        if self.last is None or is_ahead(serial, self.last):
+            self._word[0] = serial + 1

@@ -56,10 +56,11 @@ class Reading:
 class ClusterSource:
     """A cluster read from manifests.
 
+    former_serial: the serial that clients have seen last, whoever published it.
     broken: for each file that could not be used last, why. unread: files that changed while they were read.
     """
 
-    def __init__(self, index: int, kubernetes: Kubernetes) -> None:
+    def __init__(self, index: int, kubernetes: Kubernetes, former_serial: int | None) -> None:
         self.is_watched = True
         self.broken: dict[str, str] = {}
         self.unread: set[str] = set()
@@ -67,7 +68,7 @@ class ClusterSource:
         self._zones = kubernetes.zones
         self._options = schema_options(kubernetes)
         self._set = ManifestSet()
-        self._store = ClusterStore(index, self._options)
+        self._store = ClusterStore(index, self._options, former_serial)
         self._held: set[str] = set()  # files whose data is served
         self._gone: set[str] = set()  # those of them that do not exist any more
         self._told: set[str] = set()
@@ -83,6 +84,11 @@ class ClusterSource:
     def paths(self) -> set[str]:
         """The files there are now, and those that should be there."""
         return {path for pattern in self._patterns for path in expand(pattern)}
+
+    @property
+    def serial(self) -> int | None:
+        """The serial of what was published last."""
+        return self._store.serial
 
     def holds(self, path: str) -> bool:
         """Whether data of this file is served."""
@@ -278,9 +284,17 @@ class FileSource:
 Source = ClusterSource | FileSource
 
 
-def make_source(index: int, plan: SourcePlan) -> Source:
+def make_source(index: int, plan: SourcePlan, former_serial: int | None = None) -> Source:
     """The source that a plan describes."""
-    return ClusterSource(index, plan.kubernetes) if isinstance(plan, ClusterPlan) else FileSource(index, plan)
+    if isinstance(plan, ClusterPlan):
+        return ClusterSource(index, plan.kubernetes, former_serial)
+    return FileSource(index, plan)
+
+
+def time_of_change(paths: set[str], stamps: Stamps) -> int:
+    """The unix time of the last change of these files: the serial to publish what they say under."""
+    found = (stamps.get(path) for path in paths)
+    return max((stamp.mtime_ns // 10**9 for stamp in found if stamp is not None), default=0)
 
 
 def schema_options(kubernetes: Kubernetes) -> SchemaOptions:

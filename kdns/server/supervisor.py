@@ -25,6 +25,7 @@ from kdns.server.fleet import Fleet
 from kdns.server.process import EXIT_ERROR, EXIT_OK
 from kdns.server.restarts import Watchdog
 from kdns.server.sizing import MIB, Bound
+from kdns.server.slots import Serials
 from kdns.server.sockets import Address, BindError, Binding, bind_all
 
 TICK_SECONDS = 0.1
@@ -43,6 +44,7 @@ class Supervisor:
         self._load = load
         self._workers = workers
         self._log = log
+        self._serials = Serials()
         self._bindings: dict[Address, Binding] = {}
         self._current: Fleet | None = None
         self._incoming: Fleet | None = None
@@ -200,7 +202,7 @@ class Supervisor:
 
     def _new_fleet(self, plan: Plan) -> Fleet:
         bindings = {address: self._bindings[address] for address in plan.all_addresses if address in self._bindings}
-        return Fleet(plan, bindings, self._workers.workers, self._log)
+        return Fleet(plan, bindings, self._workers.workers, self._serials, self._log)
 
     def _tell_sizes(self) -> None:
         octets = min((binding.receive_buffer_octets for binding in self._bindings.values()), default=0)

@@ -25,6 +25,7 @@ class RRType(IntEnum):
     NAPTR = 35
     DNAME = 39
     OPT = 41
+    DS = 43
     SVCB = 64
     HTTPS = 65
     TKEY = 249

@@ -61,12 +61,12 @@ def parse_query(message: bytes) -> Query | None:
     if flags & QR_BIT:
         return None
     if flags >> 11 & 15 != Opcode.QUERY:
-        return _malformed(flags, Rcode.NOTIMP)  # before the count is looked at: RFC 9619 section 4
+        return _malformed(message, Rcode.NOTIMP)  # before the count is looked at: RFC 9619 section 4
     if questions != 1:
-        return _malformed(flags, Rcode.FORMERR)
+        return _malformed(message, Rcode.FORMERR)
     end = name_end(message, HEADER_OCTETS)
     if end is None or end + 4 > len(message):
-        return _malformed(flags, Rcode.FORMERR)
+        return _malformed(message, Rcode.FORMERR)
     qname = message[HEADER_OCTETS:end].lower()
     qtype, qclass = _question(message, end)
     end += 4
@@ -99,8 +99,17 @@ def name_end(message: bytes, at: int) -> int | None:
     return None
 
 
-def _malformed(flags: int, rcode: int) -> Query:
-    return Query(flags, HEADER_OCTETS, b"\0", 0, 0, None, rcode, False)
+def _malformed(message: bytes, rcode: int) -> Query:
+    """A query of which no question is read. Its OPT is still looked for: an answer to it has one (RFC 6891 6.1.1)."""
+    _, flags, questions, answers, authorities, additionals = _header(message)
+    at: int | None = HEADER_OCTETS
+    for _ in range(questions):
+        end = name_end(message, at) if at is not None else None
+        at = end + 4 if end is not None else None
+        if at is None:
+            break
+    edns = _records(message, at, answers + authorities, additionals)[0] if at is not None else None
+    return Query(flags, HEADER_OCTETS, b"\0", 0, 0, edns, rcode, False)
 
 
 def _records(message: bytes, at: int, authorities: int, additionals: int) -> tuple[Edns | None, int]:

@@ -145,7 +145,8 @@ class _ClusterZone:
     @property
     def soa(self) -> RRset:
         """The SOA record of now."""
-        mname, rname = _NS + _DNS + self._apex, b"\x0ahostmaster" + self._apex
+        # A reverse zone's name server stands in the forward zone, where it has addresses.
+        mname, rname = _NS + _DNS + self._forward, b"\x0ahostmaster" + self._forward
         times = _times(self.serial, REFRESH, RETRY, EXPIRE, self._negative_ttl)
         return RRset(self._apex, RRType.SOA, min(self._ttl, SOA_TTL_MAX), (mname + rname + times,))
 

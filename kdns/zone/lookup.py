@@ -21,7 +21,7 @@ from kdns.wire.rdata import TARGET_AT, name_at
 from kdns.zone.model import Denial, Dependency, Found, Kind, Lookup, Zone
 from kdns.zone.rrset import RRset
 
-__all__ = ["MAX_ADDITIONAL_TARGETS", "MAX_ALIASES", "lookup"]
+__all__ = ["MAX_ADDITIONAL_TARGETS", "MAX_ALIASES", "hinfo", "lookup"]
 
 ZoneOf = Callable[[bytes], Zone | None]
 
@@ -38,7 +38,6 @@ MAX_ADDITIONAL_TARGETS = 1000
 _ANY_RDATA = b"\x07RFC8482\x00"
 _ANY_TTL = 3789
 
-_DS = 43  # RFC 4034 section 5: the one type besides NS that the parent side of a cut owns
 _ADDRESS_TYPES = (RRType.A, RRType.AAAA)
 _CHAIN_ENDS = frozenset((RRType.CNAME, RRType.ANY))  # qtypes that a CNAME itself answers
 
@@ -62,6 +61,11 @@ def _parent_side(zone: Zone, zone_of: ZoneOf) -> Zone:
     return above if found.kind is Kind.CUT and found.owner == zone.apex else zone
 
 
+def hinfo(name: bytes) -> RRset:
+    """The HINFO rrset that answers ANY (RFC 8482 section 4.2)."""
+    return RRset(name, RRType.HINFO, _ANY_TTL, (_ANY_RDATA,))
+
+
 class _Walk:
     """One question on its way along aliases, and what it has gathered so far. Dies with its answer."""
 
@@ -78,7 +82,7 @@ class _Walk:
         seen = {qname}
         name = qname
         while True:
-            if self._qtype == _DS and name == zone.apex:
+            if self._qtype == RRType.DS and name == zone.apex:
                 zone = _parent_side(zone, self._zone_of)
             found = self._find(zone, name)
             outcome = _STEPS[found.kind](self, zone, name, found)
@@ -120,7 +124,7 @@ class _Walk:
 
     def refer(self, zone: Zone, name: bytes, found: Found) -> Lookup | bytes:
         """Step 3b: the NS rrset of the cut; but its DS is ours to answer (RFC 4035 section 3.1.4.1)."""
-        if self._qtype == _DS and name == found.owner:
+        if self._qtype == RRType.DS and name == found.owner:
             return self._at_parent_side(zone, name, found)
         servers = found.rrsets[RRType.NS]
         additional = self._additional(servers, glue=True)
@@ -138,7 +142,7 @@ class _Walk:
         )
 
     def _at_parent_side(self, zone: Zone, name: bytes, found: Found) -> Lookup:
-        rrset = found.rrsets.get(_DS)
+        rrset = found.rrsets.get(RRType.DS)
         if rrset is None:
             return self.deny(zone, name, found)
         self._answer.append(rrset)
@@ -217,4 +221,4 @@ def _owned_by(name: bytes, rrset: RRset, found: Found) -> RRset:
 def _any_rrset(name: bytes, found: Found) -> RRset:
     """What ANY gets: the HINFO of the name if it has one, else RFC 8482's."""
     own = found.rrsets.get(RRType.HINFO)
-    return _owned_by(name, own, found) if own else RRset(name, RRType.HINFO, _ANY_TTL, (_ANY_RDATA,))
+    return _owned_by(name, own, found) if own else hinfo(name)

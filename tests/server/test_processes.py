@@ -151,6 +151,16 @@ def test_without_control_answers_go_on_and_data_is_current_when_there_is_one_aga
     assert server.addresses_everywhere(WEB) == {("10.0.0.4",)}
 
 
+def test_a_stopped_control_is_replaced_and_the_data_is_current_afterwards(serve: Serve, manifest: Path) -> None:
+    server = serve("--manifests", manifest)
+    mark = server.mark()
+    os.kill(server.children()["kdns-control"], signal.SIGSTOP)
+    replace(manifest, service("web", "10.0.0.2"))
+    server.wait_for(r"control \(pid \d+\) is stopped: it is killed and replaced", after=mark)
+    server.wait_for("current again", after=mark)
+    assert server.addresses_everywhere(WEB) == {("10.0.0.2",)}
+
+
 def test_a_new_control_withdraws_nothing_while_a_file_is_broken_and_goes_on_when_it_is_repaired(
     serve: Serve, manifest: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,35 @@ def test_the_serial_goes_up_with_each_change_even_within_a_second(serve: Serve, 
         server.wait_for("visible:", after=mark)
         serials.append(_serial(server, "cluster.local"))
     assert serials == sorted(set(serials))
+
+
+def test_the_serial_does_not_go_back_with_a_reload_nor_with_a_new_control(serve: Serve, manifest: Path) -> None:
+    server = serve("--manifests", manifest, workers=1)
+    serials = [_serial(server, "cluster.local")]
+    for last in range(2, 8):  # faster than one a second: the serial is ahead of the time then
+        mark = server.mark()
+        replace(manifest, service("web", f"10.0.0.{last}"))
+        server.wait_for("visible:", after=mark)
+    serials.append(_serial(server, "cluster.local"))
+    for disturb, sign in (
+        (lambda: server.send(signal.SIGHUP), r"\] reloaded"),
+        (lambda: os.kill(server.children()["kdns-control"], signal.SIGKILL), "current again"),
+    ):
+        mark = server.mark()
+        disturb()
+        server.wait_for(sign, after=mark)
+        serials.append(_serial(server, "cluster.local"))
+    assert serials == sorted(serials)
+    assert serials[1] > serials[0]
+
+
+def test_a_new_control_that_reads_the_same_publishes_the_same_serial(serve: Serve, manifest: Path) -> None:
+    server = serve("--manifests", manifest, workers=1)
+    before = _serial(server, "cluster.local")
+    mark = server.mark()
+    os.kill(server.children()["kdns-control"], signal.SIGKILL)
+    server.wait_for("current again", after=mark)
+    assert _serial(server, "cluster.local") == before
 
 
 def test_an_edit_that_changes_no_answer_is_not_published(serve: Serve, manifest: Path) -> None:

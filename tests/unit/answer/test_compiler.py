@@ -7,6 +7,8 @@ from random import Random
 from struct import pack
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kdns.answer.compiler import TRUNCATED_VARIANTS, Frame, Reply, compile_error, compile_reply
 from kdns.wire.builder import opt_record
@@ -325,3 +327,18 @@ def test_rfc_9471_sibling_glue_may_be_left_out_without_a_word(in_domain: int) ->
     assert "TC" not in reply.flags
     assert len(reply.additional) < in_domain + 18
     assert len([line for line in reply.additional if ".sub." in line]) == in_domain
+
+
+def test_a_burst_of_truncated_answers_shows_as_many_addresses_as_it_can() -> None:
+    count, seen = 3000, set[str]()
+    answers_given = replies(answered(addresses(count)), 120)
+    for reply in answers_given:
+        seen.update(reply.rdata)
+    shown = len(answers_given[0].rdata)
+    assert len(seen) >= min(count, 120 * shown) * 0.9
+
+
+@given(st.integers(2, 400), st.sampled_from([512, 1232]))
+def test_truncated_or_not_each_address_is_first_once_in_a_round(count: int, limit: int) -> None:
+    firsts = [reply.rdata[0] for reply in replies(answered(addresses(count)), count, limit)]
+    assert len(set(firsts)) == count
