@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from errno import EINVAL
 
 from kdns.cli.configuration import read_corefile
 from kdns.corefile import CorefileError, Kubernetes
@@ -35,6 +36,10 @@ _DB_PREFIX = "db."  # BIND's habit: db.example.org
 _SOA = re.compile(rb"\sSOA\s", re.IGNORECASE)
 _MANIFEST = re.compile(rb"^\s*[{\[]\s*\"|^\s*\"?(apiVersion|kind)\"?\s*:", re.MULTILINE)
 _COREFILE = re.compile(rb"^[^;#\n]*\{\s*$", re.MULTILINE)
+
+
+# A zone file that begins with $ORIGIN says itself which zone it is, whatever its name.
+_ORIGIN_FIRST = re.compile(r"(?:[ \t]*(?:;[^\n]*)?\n|\$TTL[^\n]*\n)*\$ORIGIN\s", re.IGNORECASE)
 
 
 class FileKind(Enum):
@@ -97,6 +102,10 @@ def check(paths: Iterable[str]) -> Findings:
 
 def recognise(path: str) -> FileKind | None:
     """What a file is, by its name, or else by how it begins. Raises OSError."""
+    if _origin_and_path(path)[0] is not None:
+        return FileKind.ZONE
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(EINVAL, "not a regular file")
     name = os.path.basename(path)
     with contents(path) as data:
         beginning = bytes(data[:SNIFF_OCTETS])
@@ -144,17 +153,32 @@ def _check_source(index: int, plan: SourcePlan, findings: Findings) -> None:
 
 
 def _check_zones(paths: list[str], findings: Findings) -> None:
-    for path in paths:
+    for named in paths:
+        origin, path = _origin_and_path(named)
         try:
-            zone = masterfile.read(read_text(path), _origin(path), path, read_text)
+            text = read_text(path)
+            zone = masterfile.read(text, origin or _origin(path, text), path, read_text)
         except (ZoneFileError, OSError, UnicodeError, FileMoved) as error:
             findings.errors.append(explain(path, error))
         else:
             findings.warnings += map(str, zone.warnings)
 
 
-def _origin(path: str) -> bytes | None:
-    """The zone that a file is named for; None if its SOA has to tell."""
+def _origin_and_path(named: str) -> tuple[bytes | None, str]:
+    """`ORIGIN=PATH` as `serve --zones` takes it, unless there is a file of that very name."""
+    origin, equals, path = named.partition("=")
+    if not equals or os.path.exists(named):
+        return None, named
+    try:
+        return from_text(origin).lower(), path
+    except InvalidName:
+        return None, named
+
+
+def _origin(path: str, text: str) -> bytes | None:
+    """The zone that a file is named for; None if what stands in it has to tell."""
+    if _ORIGIN_FIRST.match(text):
+        return None
     name = os.path.basename(path)
     origin = name.removeprefix(_DB_PREFIX) if name.startswith(_DB_PREFIX) else name.removesuffix(ZONE_SUFFIX)
     if origin == name:

@@ -651,3 +651,26 @@ def test_two_listeners_answer_from_their_own_blocks() -> None:
 
 def _raise(error: Exception, message: bytes) -> None:
     raise error
+
+
+@pytest.mark.parametrize(
+    ("head", "rcode"),
+    [
+        (b"\x28\0\0\1\0\0\0\0\0\1", "NOTIMP"),
+        (b"\1\0\0\0\0\0\0\0\0\1", "FORMERR"),
+        (b"\1\0\0\2\0\0\0\0\0\1", "FORMERR"),
+        (b"\1\0\0\1\0\0\0\0\0\1", "REFUSED"),
+    ],
+)
+def test_rfc_6891_6_1_1_whatever_is_wrong_a_query_with_opt_is_answered_with_one(
+    served: Served, head: bytes, rcode: str
+) -> None:
+    asked = query("www.elsewhere.test")[12:] * head[3]
+    reply = served.ask(b"\0\1" + head + asked + opt())
+    assert reply is not None
+    assert (Answer(reply).rcode, Answer(reply).payload) == (rcode, 1232)
+
+
+def test_badvers_tells_our_payload_size_too(served: Served) -> None:
+    reply = served.dig(WEB, edns=b"\0\0\x29\x04\xd0\0\1\0\0\0\0")
+    assert (reply.rcode, reply.payload) == ("BADVERS", 1232)

@@ -202,3 +202,28 @@ def test_of_two_clusters_the_first_that_covers_a_name_decides_it() -> None:
     assert ask(served, "web.shop.svc.cluster.local") == ("NOERROR", ["10.0.0.1"])
     assert ask(served, "db.shop.svc.cluster.local") == ("NOERROR", ["10.0.0.2"])
     assert served.dig("nope.cluster.local").soa == "cluster.local. 5 2000 5"
+
+
+def test_what_every_zone_passes_on_is_left_to_whoami() -> None:
+    served = Served(
+        Specification(
+            (ClusterSpec((CLUSTER,), fallthrough=ALL), FileSpec(from_text("example.org"), ALL)),
+            (SiteSpec(ALL, (0, 1), whoami=True),), ((0,),),
+        ),
+        [image(*SUBTREES), zone_file("www A 192.0.2.1\n", "example.org", 1)],
+    )
+    for left_over in ("none.shop.svc.cluster.local", "none.example.org", "elsewhere.test"):
+        reply = served.dig(left_over)
+        assert reply.rcode == "NOERROR", left_over
+        assert any(record.startswith(f"{left_over}. 0 A ") for record in reply.additional), left_over
+    assert served.dig("web.shop.svc.cluster.local").rdata == ["10.0.0.1"]
+    assert served.dig("www.example.org").rdata == ["192.0.2.1"]
+
+
+def test_an_empty_name_that_is_passed_on_is_not_denied_by_the_next_zone() -> None:
+    served = beside_a_file(ALL, "local", "other A 192.0.2.3\n")
+    for empty in ("shop.svc.cluster.local", "_tcp.web.shop.svc.cluster.local", "svc.cluster.local"):
+        reply = served.dig(empty)
+        assert (reply.rcode, reply.answer) == ("NOERROR", []), empty
+        assert reply.soa is not None
+    assert served.dig("none.shop.svc.cluster.local").rcode == "NXDOMAIN"
