@@ -179,23 +179,27 @@ class Control:
     def _read(self, events: Events, seen: Mapping[str, Stamp | None]) -> list[tuple[int, Reading]]:
         """Let each source read what is due, and tell what it has to say."""
         readings = []
+        told: set[str] = set()  # two sources that read one file have the same to say of it
         for index, (source, paths) in enumerate(zip(self._sources, self._paths, strict=True)):
             if self._is_serving and not source.is_watched:
                 continue
             reading = source.read(paths, events, seen, time_of_change(paths, seen), not self._is_serving)
-            self._tell(source, reading)
+            self._tell(source, reading, told)
             readings.append((index, reading))
         return readings
 
-    def _tell(self, source: Source, reading: Reading) -> None:
-        """Log what came of reading some files."""
+    def _tell(self, source: Source, reading: Reading, told: set[str]) -> None:
+        """Log what came of reading some files, but for what is `told` already."""
         consequence = "; the last good data stays served" if self._is_serving else ""
-        for error in reading.errors:
+        errors = [error for error in reading.errors if error not in told]
+        remarks = [remark for remark in reading.remarks if remark not in told]
+        told.update(errors, remarks)
+        for error in errors:
             self._log.error(error + consequence)
-        for remark in reading.remarks[:MAX_REMARKS]:
+        for remark in remarks[:MAX_REMARKS]:
             self._log.warning(remark)
-        if len(reading.remarks) > MAX_REMARKS:
-            more = len(reading.remarks) - MAX_REMARKS
+        if len(remarks) > MAX_REMARKS:
+            more = len(remarks) - MAX_REMARKS
             self._log.warning(f"{source}: {more} more remarks: `kdns check` tells them all")
         for path in reading.unchanged if self._is_serving else ():
             self._log.info(f"{path}: read again: no answer changes")

@@ -150,3 +150,17 @@ def _run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "kdns", *arguments],
         cwd=directory, env={"PYTHONPATH": root}, capture_output=True, text=True, timeout=30, check=False,
     )
+
+
+def test_a_manifest_that_several_blocks_read_is_remarked_upon_once(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_text(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: new, namespace: shop}\nspec: {ports: [{port: 80}]}\n"
+    )
+    port = free_port()
+    blocks = [
+        f"{zone}:{port} {{\n bind 127.0.0.1\n kubernetes {{\n ttl {ttl}\n manifests shop.yaml\n }}\n}}\n"
+        for ttl, zone in enumerate(("cluster.local", "other.local"))
+    ]
+    (tmp_path / "Corefile").write_text("".join(blocks))
+    server = serve("-conf", "Corefile", listen=False, port=port, workers=1)
+    assert server.log.count("shop.yaml:1: Service shop/new") == 1

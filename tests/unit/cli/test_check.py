@@ -127,17 +127,17 @@ ZONE_TEXT = "$TTL 60\n@ SOA ns host 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n"
 
 def test_a_zone_file_that_begins_with_origin_is_not_named_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     Path("db.zone").write_text("; a zone\n$TTL 60\n$ORIGIN example.com.\n" + ZONE_TEXT)
-    assert run(["db.zone"]) == 0
+    assert main(["check", "db.zone"]) == 0
     assert capsys.readouterr().out == ""
 
 
 def test_the_origin_of_a_zone_file_can_be_given(capsys: pytest.CaptureFixture[str]) -> None:
     Path("zone.txt").write_text(ZONE_TEXT)
-    assert run(["z.example=zone.txt"]) == 0
+    assert main(["check", "z.example=zone.txt"]) == 0
     assert capsys.readouterr().out == ""
 
 
 def test_what_is_no_regular_file_is_not_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo("fifo.yaml")
-    assert run(["fifo.yaml", "/dev/zero"]) == 1
+    assert main(["check", "fifo.yaml", "/dev/zero"]) == 1
     assert capsys.readouterr().out == "fifo.yaml: not a regular file\n/dev/zero: not a regular file\n"

@@ -1,3 +1,5 @@
+"""Objects out of JSON and YAML values: tolerant of what the API sends, strict about what no API server would hold."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Objects of several files: what changes when one is read again, and the same object in two of them."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Manifests and dumps: every document read, counted or refused with its place."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Names and addresses as Kubernetes spells them."""
+
 from __future__ import annotations
 
 from ipaddress import ip_address

@@ -1,3 +1,5 @@
+"""What is published when objects change: every real change, once, and nothing else."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping

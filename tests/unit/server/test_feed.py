@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -281,7 +281,7 @@ def test_whatever_dies_or_is_lost_every_worker_ends_with_the_state_of_control(
     steps: list[tuple[object, ...]],
 ) -> None:
     world = World(slots=2)
-    actions = {
+    actions: dict[str, Callable[..., object]] = {
         "change": world.change,
         "image": lambda: world.publisher.publish_image(),
         "read": lambda slot, most: world.workers[slot].read(most),
@@ -292,7 +292,7 @@ def test_whatever_dies_or_is_lost_every_worker_ends_with_the_state_of_control(
     }
     try:
         for name, *arguments in steps:
-            actions[str(name)](*arguments)  # type: ignore[operator]
+            actions[str(name)](*arguments)
             for worker in world.workers:
                 # Never a mixture: each source is at a value that it had.
                 assert all(value is not None and value <= world.state[at] for at, value in worker.state.items())

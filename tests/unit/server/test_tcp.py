@@ -9,6 +9,7 @@ import struct
 import weakref
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+from unittest.mock import patch
 
 import pytest
 import uvloop
@@ -268,7 +269,7 @@ def test_a_client_that_does_not_take_its_replies_is_not_read_and_is_cut_off() ->
     async def body() -> None:
         async with Service(QUICK, Echo(padding=60_000)) as service:
             peer = await service.connect()
-            peer.reader._transport.pause_reading()  # type: ignore[attr-defined]
+            vars(peer.reader)["_transport"].pause_reading()
             peer.send(*[b"abc"] * 5000)
             await service.count_is(1)
             await service.count_is(0)
@@ -411,12 +412,12 @@ def test_a_connection_that_is_gone_leaves_nothing_for_the_cycle_collector() -> N
                 alive.add(connection)
                 admit(connection)
 
-            service.connections.admit = remembering  # type: ignore[method-assign]
-            for _ in range(20):
-                peer = await service.connect()
-                peer.send(b"abc", b"def")
-                await peer.receive()
-                await peer.close()
+            with patch.object(service.connections, "admit", remembering):
+                for _ in range(20):
+                    peer = await service.connect()
+                    peer.send(b"abc", b"def")
+                    await peer.receive()
+                    await peer.close()
             await until(lambda: not alive)
 
     gc.collect()
