@@ -30,7 +30,7 @@ from kdns.server.sources import ClusterSource, Reading, Source, make_source, tim
 from kdns.server.watch import stamps
 from kdns.zone.delta import ZoneDelta
 
-POLL_SECONDS = 0.05  # with the wait for stillness, an edit is visible 0.15 s after its last write
+POLL_SECONDS = 0.1  # an edit is visible 0.1 to 0.3 s after its last write; more often would show in an idle CPU
 MAX_POLL_SHARE = 0.02  # of a CPU: with so many files that looking takes longer, it is done less often
 MAX_REMARKS = 20  # logged of one reading
 MAX_UNSEEN = 1000  # changes that some worker has not acknowledged; the log loses the oldest, no answer does
@@ -132,7 +132,9 @@ class Control:
     def _exchange(self, publisher: Publisher, selector: selectors.BaseSelector, timeout: float) -> None:
         """Hear the workers, and send images to those that lag."""
         for subscriber in publisher.subscribers:
-            selector.modify(subscriber.sock, _events_for(subscriber), subscriber)
+            wanted = _events_for(subscriber)
+            if selector.get_key(subscriber.sock).events != wanted:
+                selector.modify(subscriber.sock, wanted, subscriber)
         for key, ready in selector.select(timeout):
             subscriber = key.data
             if ready & selectors.EVENT_READ:
