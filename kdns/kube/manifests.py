@@ -75,6 +75,8 @@ class _ManifestReader:
 
     def add(self, document: Document) -> None:
         kind, api_version = self._type(document)
+        if kind == "List" or kind.removesuffix("List") in kinds_answered_from() - {kind}:
+            raise ManifestError(self._path, document.line, None, f"a {kind} inside another list: put its items there")
         if not is_answered_from(kind, api_version):
             # Another group's `Service` is named with its group, so that nobody takes it for one that was read.
             self._ignored[kind if kind not in kinds_answered_from() else f"{kind} ({api_version})"] += 1

@@ -356,3 +356,17 @@ def test_an_error_tells_its_parts() -> None:
     assert (error.path, error.line, error.column, error.message) == ("a.yaml", 3, None, "why")
     assert str(error) == "a.yaml:3: why"
     assert str(ManifestError("a.yaml", 3, 7, "why")) == "a.yaml:3:7: why"
+
+
+@pytest.mark.parametrize("kind", ["List", "ServiceList", "EndpointSliceList"])
+def test_a_list_inside_a_list_is_refused_and_not_passed_over(kind: str) -> None:
+    inner = {"apiVersion": "v1", "kind": kind, "items": []}
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": [inner]}, indent=1)
+    for path in ("a.json", "a.yaml"):
+        with pytest.raises(ManifestError, match=f"a {kind} inside another list"):
+            parse_manifest(path, text.encode())
+
+
+def test_a_list_of_what_no_answer_depends_on_is_ignored_in_a_list() -> None:
+    text = "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: ConfigMapList, items: []}]\n"
+    assert parse_manifest("a.yaml", text.encode()).ignored == {"ConfigMapList": 1}
