@@ -1,7 +1,8 @@
 """All that a worker answers with: the sources, the sites that serve them, the kept replies.
 
     image = engine.new_image(); image.apply(delta) ...; engine.publish(image)      the whole, loaded aside
-    engine.apply(delta)                                                            one change
+    source = engine.new_source(i); ...; engine.publish_source(i, source)           one zone file, loaded aside
+    engine.apply(delta)                                                            one change of a cluster
 
 Used by one thread. A change is applied between two queries and is whole when the next one is answered; it drops
 exactly the replies it makes wrong. Not here: how deltas arrive (kdns.server.feed).

@@ -260,8 +260,8 @@ Keys = tuple[bytes, ...]
 def _keys(query: Query, tcp: bool) -> Keys:
     """Keys of a query's reply: the folded question, if the form is a common one; the question and all that matters.
 
-    None if the reply depends on more than that, or the type is one that hardly anybody asks for. Who looks a question
-    up folds all of it, type and class too: a type with an octet that is a letter has no key of the first kind.
+    None at all if the reply depends on more, or the type is one that hardly anybody asks for. Who looks a question up
+    folds all of it, type and class too: a type with an octet that is a letter has no key of the first kind.
     """
     if not query.plain or query.rcode or query.qtype not in _KEPT_TYPES:
         return ()

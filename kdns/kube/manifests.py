@@ -41,7 +41,7 @@ class Manifest:
 def parse_manifest(path: str, data: Buffer, keep: Keep = KEEP_ALL) -> Manifest:
     """Read a manifest. `path` is for errors, and a name ending in .json is read as JSON only.
 
-    data: bytes, or a memoryview of a mapped file, which is not needed any more afterwards.
+    data: bytes or any buffer; it is not needed any more afterwards.
     keep: what the stores that the objects go to need (kdns.kube.schema.SchemaOptions.keep).
     Raises ManifestError.
     """
