@@ -121,11 +121,9 @@ class Control:
             due = time.monotonic()
             while True:
                 self._exchange(publisher, selector, max(0.0, due - time.monotonic()))
-                started = time.monotonic()
-                if started >= due:
-                    self._poll(publisher)
-                    took = time.monotonic() - started
-                    due = started + max(POLL_SECONDS, took / MAX_POLL_SHARE)
+                if time.monotonic() >= due:
+                    looked = self._poll(publisher)
+                    due = next_look(time.monotonic(), looked)
                 self._tell_visible(publisher)
                 self._log.flush()
 
@@ -163,20 +161,21 @@ class Control:
             self._told_missing.add(path)
             self._log.error(f"{path}: no such file, or nothing in it, or it cannot be reached")
 
-    def _poll(self, publisher: Publisher) -> None:
-        """Look at the files and publish what changed."""
+    def _poll(self, publisher: Publisher) -> float:
+        """Look at the files and publish what changed. Returns the seconds that looking took, reading left out."""
+        since = time.monotonic()
         seen = self._look()
         events = self._watch.observe(seen, time.time())
+        looked = time.monotonic() - since
         for path in (*events.vanished, *events.emptied):
             if any(source.is_watched and source.holds(path) for source in self._sources):
                 what = "vanished" if path in events.vanished else "is empty"
                 self._log.warning(f"{path}: {what}: what it said last stays served")
-        if not events.read and not events.vanished and not events.renamed:
-            return
-        since = time.monotonic()
-        for source, reading in self._read(events, seen):
-            self._publish(publisher, source, reading, since)
-        trim_memory()
+        if events.read or events.vanished or events.renamed:
+            for source, reading in self._read(events, seen):
+                self._publish(publisher, source, reading, since)
+            trim_memory()
+        return looked
 
     def _read(self, events: Events, seen: Mapping[str, Stamp | None]) -> list[tuple[int, Reading]]:
         """Let each source read what is due, and tell what it has to say."""
@@ -256,6 +255,14 @@ class Control:
             f"{'ready' if self._plan.strict else 'current again'}: {workers} worker{'s' * (workers != 1)},"
             f" {services} services, {rrsets} rrsets, listening on {addresses} (UDP and TCP)"
         )
+
+
+def next_look(now: float, looked: float) -> float:
+    """When to look at the files again, after looking has taken `looked` seconds.
+
+    Reading what has changed does not count: the next change of a large file must not wait for the last one's cost.
+    """
+    return now + max(POLL_SECONDS, looked / MAX_POLL_SHARE)
 
 
 def _events_for(subscriber: Subscriber) -> int:

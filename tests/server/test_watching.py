@@ -283,3 +283,15 @@ def _swap(volume: Path, name: str, files: dict[str, str]) -> None:
 
 def _serial(server: Server, apex: str) -> int:
     return int(server.ask(apex, "SOA").answer[0][0].serial)
+
+
+def test_changes_of_a_large_zone_file_do_not_wait_for_each_other(serve: Serve, zone_file: Path) -> None:
+    """Reading it takes a while each time; looking for the next change goes on all the same."""
+    hosts = [f"h{at} A 10.0.{at >> 8}.{at & 255}" for at in range(5000)]
+    replace(zone_file, zone(1, "www A 192.0.2.1", *hosts))
+    server = serve("--zones", zone_file, workers=1)
+    for serial in range(2, 5):
+        mark = server.mark()
+        replace(zone_file, zone(serial, f"www A 192.0.2.{serial}", *hosts))
+        server.wait_for("visible:", after=mark, patience=2.0)
+        assert server.addresses_everywhere("www.example.org") == {(f"192.0.2.{serial}",)}
