@@ -8,7 +8,7 @@ parsed (kdns.wire.query).
 
 from __future__ import annotations
 
-from kdns.wire.query import HEADER_OCTETS, OPT_OCTETS, RD_BIT, Query
+from kdns.wire.query import AD_BIT, HEADER_OCTETS, OPT_OCTETS, RD_BIT, Query
 
 # Payload sizes that resolvers send; any other is taken for the next smaller one.
 COMMON_PAYLOADS = (512, 1220, 1232, 1280, 1400, 1410, 1432, 1452, 1472, 2048, 4096, 8192, 16384, 65535)
@@ -47,8 +47,4 @@ def form_of(asked: bytes) -> Form | None:
 
 def is_common(query: Query) -> bool:
     """Whether a parsed query asks for nothing else than those forms do: it may share their kept reply."""
-    copied = query.flags & ~_AD_BITS
-    return query.plain and copied == RD_BIT and not (query.edns and query.edns.dnssec_ok)
-
-
-_AD_BITS = 0x0020
+    return query.plain and query.flags & ~AD_BIT == RD_BIT and not (query.edns and query.edns.dnssec_ok)

@@ -2,7 +2,7 @@
 
     known form, kept reply? -> parse -> site (server block) -> zone -> lookup -> compile -> keep -> complete
 
-Every query with a header gets a reply, whatever else it is; nothing raises. A responder belongs to one listener.
+Every query with a header gets a reply, whatever else it is; nothing raises. Listeners with the same sites share one.
 Not here: sockets, and the short cut past all this for what is kept (kdns.server.udp).
 """
 
@@ -58,7 +58,7 @@ _TRANSFER: _Refusal = (Rcode.REFUSED, EDE.PROHIBITED, "zone transfer is not allo
 _BROKEN: _Refusal = (Rcode.SERVFAIL, EDE.OTHER, "kdns failed to answer; its log says why")
 
 class Responder:
-    """Answers the queries of one listener.
+    """Answers the queries of the listeners that have these sites.
 
     sites: the server blocks of the listener.
     serial_cell: gives the cell with the serial octets of a zone, which lives as long as replies are kept.
