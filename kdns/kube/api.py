@@ -32,6 +32,9 @@ class ObjectMeta(msgspec.Struct, gc=False):
     namespace: str | None = None
     labels: dict[str, str | None] | None = None
     deletion_timestamp: Any = field(default=None, name="deletionTimestamp")
+    uid: str | None = None
+    resource_version: str | None = field(default=None, name="resourceVersion")
+    annotations: dict[str, str | None] | None = None
 
 
 class ApiObject(msgspec.Struct, gc=False):
@@ -69,9 +72,11 @@ class Service(ApiObject, gc=False):
 
 
 class EndpointConditions(msgspec.Struct, gc=False):
-    """Conditions of an endpoint."""
+    """Conditions of an endpoint. Null is true for `ready` and `serving`, and false for `terminating`."""
 
     ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
 
 
 class ObjectReference(msgspec.Struct, gc=False):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import msgspec
 
 from kdns.kube import api
+from kdns.kube.columns import NO_LABEL, HostSorter
 from kdns.kube.names import (
     V4_OCTETS,
     V6_OCTETS,
@@ -45,7 +46,6 @@ from kdns.zone.subtree import Port
 SHARED_VALUES_MAX = 1 << 16
 PORT_MAX = 65535
 
-_NO_LABEL = b"\0"
 _FAMILIES = {"IPv4": V4_OCTETS, "IPv6": V6_OCTETS}
 _BOTH_FAMILIES = (V4_OCTETS, V6_OCTETS)
 
@@ -56,10 +56,12 @@ class Keep(NamedTuple):
     """What to keep beyond what every answer depends on: 8 MB more, of 19, for 10,000 services with 150,000 endpoints.
 
     labels: labels of Services and EndpointSlices, for a label selector. pod_names: for endpoints named by their Pod.
+    draining: endpoints that are terminating and still serving, for headless services that have no others.
     """
 
     labels: bool = True
     pod_names: bool = True
+    draining: bool = True
 
 
 KEEP_ALL = Keep()
@@ -78,19 +80,36 @@ class ObjectDecoder:
         Gives a Tombstone for an object that no answer can depend on; says why in `remarks`.
         Raises InvalidObject, and msgspec.DecodeError where the JSON is broken.
         """
-        reader = _READERS[kind]
         try:
-            return self._pack(kind, reader, reader.decoder.decode(data), remarks)
+            return self.pack(kind, _READERS[kind].decoder.decode(data), remarks)
         except msgspec.ValidationError as error:
             raise InvalidObject(_readable(kind, error)) from None
 
     def decode_plain(self, kind: str, value: object, remarks: list[str]) -> Change:
         """As decode_json, from dicts, lists, strings and numbers."""
-        reader = _READERS[kind]
         try:
-            return self._pack(kind, reader, msgspec.convert(value, reader.decoder.type), remarks)
+            return self.pack(kind, msgspec.convert(value, api_type(kind)), remarks)
         except msgspec.ValidationError as error:
             raise InvalidObject(_readable(kind, error)) from None
+
+    def pack(self, kind: str, read: api.ApiObject, remarks: list[str]) -> Change:
+        """As decode_json, from what was read already; `read` is of `api_type(kind)`."""
+        key = self.key_of(kind, read.metadata)
+        found: list[str] = []
+        try:
+            return _READERS[kind].pack(self, key, read, found)
+        except ValueError as error:
+            raise InvalidObject(f"{describe(key)}: {error}") from None
+        finally:
+            if found:
+                remarks += [f"{describe(key)}: {remark}" for remark in found]
+
+    def key_of(self, kind: str, meta: api.ObjectMeta | None) -> Key:
+        """The key of an object. Raises InvalidObject if it has no name."""
+        if meta is None or not meta.name:
+            raise InvalidObject(f"{kind} without metadata.name")
+        namespace = self.share(meta.namespace or "default") if _READERS[kind].namespaced else ""
+        return self.share((self.share(kind), namespace, meta.name))
 
     def share(self, value: _T) -> _T:
         """An equal value that was seen before, or this one."""
@@ -98,22 +117,9 @@ class ObjectDecoder:
             self._shared.clear()
         return cast("_T", self._shared.setdefault(value, value))
 
-    def _pack(self, kind: str, reader: _Reader, read: api.ApiObject, remarks: list[str]) -> Change:
-        meta = read.metadata or api.ObjectMeta()
-        key = self._key(kind, meta, reader.namespaced)
-        found: list[str] = []
-        try:
-            return reader.pack(self, key, read, found)
-        except ValueError as error:
-            raise InvalidObject(f"{describe(key)}: {error}") from None
-        finally:
-            remarks += [f"{describe(key)}: {remark}" for remark in found]
-
-    def _key(self, kind: str, meta: api.ObjectMeta, namespaced: bool) -> Key:
-        if not meta.name:
-            raise InvalidObject(f"{kind} without metadata.name")
-        namespace = self.share(meta.namespace or "default") if namespaced else ""
-        return self.share((self.share(kind), namespace, meta.name))
+    def is_draining(self, conditions: api.EndpointConditions | None) -> bool:
+        """Whether an endpoint that is not ready is terminating, still serving, and to be kept for that."""
+        return bool(self._keep.draining and conditions and conditions.terminating and conditions.serving is not False)
 
     def kept_labels(self, meta: api.ObjectMeta | None) -> str:
         """The labels of a Service or EndpointSlice, "" if they are not to be kept."""
@@ -125,8 +131,8 @@ class ObjectDecoder:
         A Pod's name may have dots or 253 characters, and is no label then.
         """
         if not self._keep.pod_names or target is None or target.kind != "Pod" or not target.name:
-            return _NO_LABEL
-        return wire_label(target.name) or _NO_LABEL
+            return NO_LABEL
+        return wire_label(target.name) or NO_LABEL
 
     def labels(self, labels: dict[str, str | None] | None) -> str:
         """A label set in text form. Raises ValueError for what no label may hold."""
@@ -213,15 +219,14 @@ def _pack_slice(decoder: ObjectDecoder, key: Key, read: api.EndpointSlice, remar
     if not owner:
         remarks.append(f"no label {SERVICE_NAME_LABEL}, so it belongs to no Service")
         return Tombstone(key)
-    hosts, unready = _ready_hosts(decoder, read.endpoints or (), octets, remarks)
+    found = _sorted_out(decoder, read.endpoints or (), octets, remarks)
     return EndpointSlice(
         key=key,
         labels=decoder.kept_labels(read.metadata),
         service=decoder.share(service_key(key[1], owner)),
         octets=octets,
         ports=decoder.share(tuple(sorted(set(_slice_ports(read, remarks)), key=port_order))),
-        **pack_hosts(hosts),
-        unready=unready,
+        **found.columns(),
     )
 
 
@@ -232,46 +237,31 @@ def _not_addresses(key: Key, address_type: str | None, remarks: list[str]) -> To
     return Tombstone(key)
 
 
-Host = tuple[bytes, bytes, bytes]  # packed address, wire labels of hostname and pod name (b"\0" for none)
-
-
-def _ready_hosts(
+def _sorted_out(
     decoder: ObjectDecoder, endpoints: Iterable[api.Endpoint], octets: int, remarks: list[str]
-) -> tuple[set[Host], int]:
-    """The hosts of all endpoints that may be answered with, and how many endpoints may not."""
-    hosts: set[Host] = set()
-    unready = 0
+) -> HostSorter:
+    found = HostSorter()
     for endpoint in endpoints:
-        addresses = [parse_address(text, octets) for text in endpoint.addresses or ()]
+        conditions = endpoint.conditions
         # "nil should be interpreted as true" (discovery/v1, EndpointConditions.ready)
-        if endpoint.conditions is not None and endpoint.conditions.ready is False:
-            unready += 1
-            continue
-        hostname, pod = _hostname(endpoint.hostname, remarks), decoder.pod_label(endpoint.target_ref)
-        for address in addresses:
-            hosts.add((address, hostname, pod))
-    return hosts, unready
+        is_ready = conditions is None or conditions.ready is not False
+        if not is_ready:
+            found.unready.update(parse_address(text, octets) for text in endpoint.addresses or ())
+            if not decoder.is_draining(conditions):
+                continue
+        hosts = found.ready if is_ready else found.draining
+        hostname = _hostname(endpoint.hostname, remarks) if endpoint.hostname else NO_LABEL
+        pod = decoder.pod_label(endpoint.target_ref)
+        for text in endpoint.addresses or ():
+            hosts.add((parse_address(text, octets), hostname, pod))
+    return found
 
 
-def _hostname(text: str | None, remarks: list[str]) -> bytes:
-    if not text:
-        return _NO_LABEL
+def _hostname(text: str, remarks: list[str]) -> bytes:
     label = wire_label(text)
     if label is None:
         remarks.append(f"hostname {text!r} is no DNS label: the endpoint is named by its address")
-    return label or _NO_LABEL
-
-
-def pack_hosts(hosts: Iterable[Host]) -> dict[str, bytes]:
-    """Hosts, in any order, to the fields of an EndpointSlice that hold them."""
-    ordered = sorted(hosts)
-    columns = [b"".join(column) for column in zip(*ordered, strict=True)] or [b"", b"", b""]
-    addresses, hostnames, pod_names = columns
-    return {
-        "addresses": addresses,
-        "hostnames": hostnames if hostnames.strip(_NO_LABEL) else b"",
-        "pod_names": pod_names if pod_names.strip(_NO_LABEL) else b"",
-    }
+    return label or NO_LABEL
 
 
 def _slice_ports(read: api.EndpointSlice, remarks: list[str]) -> Iterable[Port]:
@@ -360,6 +350,11 @@ _READERS = {
     "EndpointSlice": _Reader(_DISCOVERY, True, msgspec.json.Decoder(api.EndpointSlice), _pack_slice),
     "Pod": _Reader(("v1",), True, msgspec.json.Decoder(api.Pod), _pack_pod),
 }
+
+
+def api_type(kind: str) -> type[api.ApiObject]:
+    """What an object of a kind that is answered from is read as."""
+    return cast("type[api.ApiObject]", _READERS[kind].decoder.type)
 
 
 def is_answered_from(kind: str, api_version: str) -> bool:

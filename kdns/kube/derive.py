@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from kdns.kube.decode import Host, pack_hosts
+from kdns.kube.columns import NO_LABEL, HostSorter
 from kdns.kube.names import wire_label
 from kdns.kube.objects import (
     SERVICE_NAME_LABEL,
@@ -24,7 +24,6 @@ from kdns.kube.objects import (
 from kdns.zone.subtree import Port
 
 _TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
-_NO_LABEL = b"\0"
 
 
 class PodIndex:
@@ -45,25 +44,31 @@ class PodIndex:
 
 def derive_slices(service: Service, pods: PodIndex) -> tuple[EndpointSlice, ...]:
     """One slice for each address family and set of ports that the Pods selected by a Service have."""
-    hosts: dict[tuple[int, tuple[Port, ...]], set[Host]] = defaultdict(set)
-    unready: dict[tuple[int, tuple[Port, ...]], int] = defaultdict(int)
+    groups: dict[tuple[int, tuple[Port, ...]], HostSorter] = defaultdict(HostSorter)
     for pod in pods.selected(service.selector):
         if pod.phase in _TERMINAL_PHASES:
             continue
-        ready = service.publish_not_ready or (pod.ready and not pod.terminating)
         for address in pod.addresses:
             if len(address) in service.families:
-                group = len(address), _ports(service, pod)
-                hosts[group].update([(address, _hostname(service, pod), _pod_name(pod))] if ready else ())
-                unready[group] += not ready
+                _sort_out(service, pod, address, groups[len(address), _ports(service, pod)])
     return tuple(
-        _slice(service, number, octets, ports, hosts[octets, ports], unready[octets, ports])
-        for number, (octets, ports) in enumerate(sorted(hosts, key=lambda group: group_order(*group)))
+        _slice(service, number, octets, ports, groups[octets, ports])
+        for number, (octets, ports) in enumerate(sorted(groups, key=lambda group: group_order(*group)))
     )
 
 
+def _sort_out(service: Service, pod: Pod, address: bytes, found: HostSorter) -> None:
+    host = address, _hostname(service, pod), _pod_name(pod)
+    if service.publish_not_ready or (pod.ready and not pod.terminating):
+        found.ready.add(host)
+        return
+    found.unready.add(address)
+    if pod.ready and pod.terminating:
+        found.draining.add(host)
+
+
 def _slice(
-    service: Service, number: int, octets: int, ports: tuple[Port, ...], hosts: set[Host], unready: int
+    service: Service, number: int, octets: int, ports: tuple[Port, ...], found: HostSorter
 ) -> EndpointSlice:
     _, namespace, name = service.key
     return EndpointSlice(
@@ -73,8 +78,7 @@ def _slice(
         service=service.key,
         octets=octets,
         ports=ports,
-        **pack_hosts(hosts),
-        unready=unready,
+        **found.columns(),
     )
 
 
@@ -95,9 +99,9 @@ def _container_port(pod: Pod, name: str, protocol: bytes) -> int | None:
 
 def _hostname(service: Service, pod: Pod) -> bytes:
     if not pod.hostname or pod.subdomain != service.key[2]:
-        return _NO_LABEL
-    return wire_label(pod.hostname) or _NO_LABEL
+        return NO_LABEL
+    return wire_label(pod.hostname) or NO_LABEL
 
 
 def _pod_name(pod: Pod) -> bytes:
-    return wire_label(pod.key[2]) or _NO_LABEL
+    return wire_label(pod.key[2]) or NO_LABEL

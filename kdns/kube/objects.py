@@ -3,8 +3,8 @@
 150,000 endpoints are held in these by one process, so each field costs memory in every large cluster: a new one
 needs an answer that depends on it. Equality is what tells a change from a heartbeat.
 
-Label sets are kept in Kubernetes' own text form, sorted: "app=web,tier=front". Endpoints that are not ready are
-counted and not kept, for no answer depends on them.
+Label sets are kept in Kubernetes' own text form, sorted: "app=web,tier=front". Of endpoints that are not ready only
+the addresses are kept: they tell one that failed from one that is on its way to another slice.
 
 Not here: reading them (kdns.kube.decode), what answers follow (kdns.kube.schema).
 """
@@ -23,14 +23,14 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
 
 
-class Namespace(msgspec.Struct, frozen=True, gc=False):
+class Namespace(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A Namespace."""
 
     key: Key
     labels: str
 
 
-class Service(msgspec.Struct, frozen=True, gc=False):
+class Service(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A Service.
 
     headless: whether it has no ClusterIP on purpose. addresses: packed ClusterIPs; () if none is allocated yet.
@@ -50,12 +50,21 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     publish_not_ready: bool
 
 
-class EndpointSlice(msgspec.Struct, frozen=True, gc=False):
+class Hosts(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Endpoints in packed columns, as an EndpointSlice has them for those that are ready."""
+
+    addresses: bytes
+    hostnames: bytes
+    pod_names: bytes
+
+
+class EndpointSlice(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """An EndpointSlice of addresses; one entry for each ready endpoint and address, sorted.
 
     service: key of the Service it belongs to. octets: length of its addresses. addresses: packed.
     hostnames, pod_names: one wire label for each address, b"\\0" where there is none; b"" if no address has one.
-    unready: how many endpoints were left out because they are not ready.
+    unready: packed addresses of the endpoints that are not ready, sorted and distinct, without those in `addresses`.
+    draining: those of them that are terminating and still serving; None if there are none, or none were kept.
     """
 
     key: Key
@@ -66,15 +75,16 @@ class EndpointSlice(msgspec.Struct, frozen=True, gc=False):
     addresses: bytes
     hostnames: bytes
     pod_names: bytes
-    unready: int
+    unready: bytes
+    draining: Hosts | None = None
 
     @property
     def endpoints(self) -> int:
         """How many endpoints there are, ready or not."""
-        return len(self.addresses) // self.octets + self.unready
+        return (len(self.addresses) + len(self.unready)) // self.octets
 
 
-class ContainerPort(msgspec.Struct, frozen=True, gc=False):
+class ContainerPort(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A container's port that a Service may name as its targetPort; `protocol` as in kdns.zone.subtree.Port."""
 
     name: str
@@ -82,7 +92,7 @@ class ContainerPort(msgspec.Struct, frozen=True, gc=False):
     number: int
 
 
-class Pod(msgspec.Struct, frozen=True, gc=False):
+class Pod(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A Pod. addresses: packed status.podIPs. ports: the named ports of its containers."""
 
     key: Key
@@ -96,7 +106,7 @@ class Pod(msgspec.Struct, frozen=True, gc=False):
     terminating: bool
 
 
-class Tombstone(msgspec.Struct, frozen=True, gc=False):
+class Tombstone(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """There is no such object, or none any more, that an answer could depend on."""
 
     key: Key

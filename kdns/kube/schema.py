@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
+from operator import add
 
+from msgspec.structs import replace
+
+from kdns.kube.columns import NO_LABEL, split_addresses, split_labels
 from kdns.kube.decode import Keep
 from kdns.kube.names import alias_target, wire_label
 from kdns.kube.objects import EndpointSlice, Key, Service, group_order
@@ -19,7 +24,6 @@ from kdns.zone.subtree import HostSet, Port, Subtree
 NOT_ALLOCATED = "the Service has no clusterIP yet"
 
 _SVC = b"\x03svc"
-_BY_ADDRESS = b"\0"
 
 LabelPredicate = Callable[[Mapping[str, str]], bool]
 
@@ -29,12 +33,16 @@ class SchemaOptions:
     """What a `kubernetes` block says about which objects are shown, and how.
 
     namespaces: names of the namespaces to show; None for all.
+    namespaces_exist: those exist, whether or not a Namespace is known: their Namespaces are not watched.
     namespace_matches: shows the namespaces with such labels; None for all.
     labels_match: Services, EndpointSlices and Pods without such labels are not there; None for all are.
     noendpoints: use no EndpointSlices: no headless services, no endpoint names.
     ignore_empty_service: hide services with a ClusterIP and no ready endpoint.
     endpoint_pod_names: name endpoints without hostname by their Pod instead of their address.
     verified_pods: say which Pods there are.
+    terminating_serving: answer with endpoints of headless services that are terminating and still serving while no
+        others are ready, as kube-proxy does for those with a ClusterIP. Endpoint names and reverse names of the
+        latter are not kept so: clients reach these endpoints by the ClusterIP alone.
     """
 
     namespaces: frozenset[str] | None = None
@@ -44,11 +52,17 @@ class SchemaOptions:
     ignore_empty_service: bool = False
     endpoint_pod_names: bool = False
     verified_pods: bool = False
+    namespaces_exist: bool = False
+    terminating_serving: bool = False
 
     @property
     def keep(self) -> Keep:
         """What objects for these options must keep when they are decoded."""
-        return Keep(labels=self.labels_match is not None, pod_names=self.endpoint_pod_names)
+        return Keep(
+            labels=self.labels_match is not None,
+            pod_names=self.endpoint_pod_names,
+            draining=self.terminating_serving,
+        )
 
 
 def owner_of(service: Key) -> bytes:
@@ -68,7 +82,8 @@ def subtree(service: Service, slices: Iterable[EndpointSlice], options: SchemaOp
     if service.external_name:
         return _alias(owner, service.external_name)
     if service.headless:
-        return None if options.noendpoints else Subtree(owner, headless=True, hosts=_host_sets(slices, options))
+        shown = _or_draining(slices) if options.terminating_serving else slices
+        return None if options.noendpoints else Subtree(owner, headless=True, hosts=_host_sets(shown, options))
     hosts = () if options.noendpoints else _host_sets(slices, options)
     return Subtree(
         owner,
@@ -90,7 +105,23 @@ def _alias(owner: bytes, external_name: str) -> Subtree:
 
 
 _Ports = tuple[Port, ...]
-_Host = tuple[bytes, bytes]  # packed address, wire label
+
+
+def _or_draining(slices: Iterable[EndpointSlice]) -> Iterable[EndpointSlice]:
+    """Slices with what is draining in place of what is ready, where nothing of an address family is ready.
+
+    That is kube-proxy's rule (KEP-1669), which it follows for each family alone.
+    """
+    slices = tuple(slices)
+    with_ready = {piece.octets for piece in slices if piece.addresses}
+    return (piece if piece.octets in with_ready else _as_if_ready(piece) for piece in slices)
+
+
+def _as_if_ready(piece: EndpointSlice) -> EndpointSlice:
+    hosts = piece.draining
+    if hosts is None:
+        return piece
+    return replace(piece, addresses=hosts.addresses, hostnames=hosts.hostnames, pod_names=hosts.pod_names)
 
 
 def _host_sets(slices: Iterable[EndpointSlice], options: SchemaOptions) -> tuple[HostSet, ...]:
@@ -108,59 +139,51 @@ def _host_sets(slices: Iterable[EndpointSlice], options: SchemaOptions) -> tuple
 
 def _group_sets(octets: int, ports: _Ports, pieces: list[EndpointSlice], options: SchemaOptions) -> Iterator[HostSet]:
     """One host set, or as many as the most labels that one address has: addresses in a set are distinct."""
-    if len(pieces) == 1 and not _has_labels(pieces[0], options):
-        yield HostSet(octets, ports, _distinct(pieces[0]))
+    if not any(piece.hostnames or (options.endpoint_pod_names and piece.pod_names) for piece in pieces):
+        yield HostSet(octets, ports, _distinct_addresses(pieces))
         return
-    layers: list[list[_Host]] = []
+    for layer in _layers(octets, _merged(_hosts(piece, options) for piece in pieces)):
+        addresses = b"".join([host[:octets] for host in layer])
+        labels = b"".join([host[octets:] for host in layer])
+        yield HostSet(octets, ports, addresses, labels if labels.strip(NO_LABEL) else b"")
+
+
+def _distinct_addresses(pieces: list[EndpointSlice]) -> bytes:
+    """The addresses of all these slices, each once. In one slice they are twice only under different names."""
+    first = pieces[0]
+    if len(pieces) == 1 and not (first.hostnames or first.pod_names):
+        return first.addresses
+    return b"".join(_merged(split_addresses(piece.addresses, piece.octets) for piece in pieces))
+
+
+def _merged(sorted_lists: Iterable[list[bytes]]) -> list[bytes]:
+    """All that is in these lists, sorted and once: sorting them together takes advantage of their being sorted."""
+    return list(dict.fromkeys(sorted(chain.from_iterable(sorted_lists))))
+
+
+def _layers(octets: int, hosts: list[bytes]) -> Iterable[list[bytes]]:
+    """Sorted hosts in lists that have each address once: the first ones of all, the second ones, and so on."""
+    if len({host[:octets] for host in hosts}) == len(hosts):
+        return [hosts]
+    layers: list[list[bytes]] = []
     depth, previous = 0, b""
-    for host in sorted({host for piece in pieces for host in _hosts(piece, options)}):
-        depth = depth + 1 if host[0] == previous else 0
-        previous = host[0]
+    for host in hosts:
+        depth = depth + 1 if host[:octets] == previous else 0
+        previous = host[:octets]
         if depth == len(layers):
             layers.append([])
         layers[depth].append(host)
-    for layer in layers:
-        labels = b"".join(label for _, label in layer)
-        addresses = b"".join(address for address, _ in layer)
-        yield HostSet(octets, ports, addresses, labels if labels.strip(_BY_ADDRESS) else b"")
+    return layers
 
 
-def _has_labels(piece: EndpointSlice, options: SchemaOptions) -> bool:
-    return bool(piece.hostnames or (options.endpoint_pod_names and piece.pod_names))
-
-
-def _distinct(piece: EndpointSlice) -> bytes:
-    """The addresses of a slice, each once; they are sorted, and twice only under different names."""
-    if not (piece.hostnames or piece.pod_names):
-        return piece.addresses
-    return b"".join(dict.fromkeys(_addresses(piece)))
-
-
-def _hosts(piece: EndpointSlice, options: SchemaOptions) -> Iterator[_Host]:
-    """Each host and its label: the hostname, else the Pod's name if that is wanted, else b"\\0"."""
-    addresses = _addresses(piece)
-    labels = _labels(piece.hostnames, len(addresses))
+def _hosts(piece: EndpointSlice, options: SchemaOptions) -> list[bytes]:
+    """Each host: its address and its label (hostname, else the Pod's name if that is wanted, else b"\\0")."""
+    addresses = split_addresses(piece.addresses, piece.octets)
+    labels = split_labels(piece.hostnames, len(addresses))
     if options.endpoint_pod_names:
-        pod_names = _labels(piece.pod_names, len(addresses))
-        labels = [pod if label == _BY_ADDRESS else label for label, pod in zip(labels, pod_names, strict=True)]
-    return zip(addresses, labels, strict=True)
-
-
-def _addresses(piece: EndpointSlice) -> list[bytes]:
-    packed, octets = piece.addresses, piece.octets
-    return [packed[at : at + octets] for at in range(0, len(packed), octets)]
-
-
-def _labels(packed: bytes, count: int) -> list[bytes]:
-    """The single labels of a packed column; all b"\\0" where the column is empty."""
-    if not packed:
-        return [_BY_ADDRESS] * count
-    labels, at = [], 0
-    while at < len(packed):
-        end = at + packed[at] + 1
-        labels.append(packed[at:end])
-        at = end
-    return labels
+        pod_names = split_labels(piece.pod_names, len(addresses))
+        labels = [pod if label == NO_LABEL else label for label, pod in zip(labels, pod_names, strict=True)]
+    return list(map(add, addresses, labels))
 
 
 def _label(name: str) -> bytes:

@@ -14,6 +14,17 @@ import msgspec
 from kdns.zone.rrset import RRset
 from kdns.zone.subtree import Subtree
 
+# Kinds of objects that a source may lack; bits of ZoneDelta.lacks.
+LACKS_SERVICES = 1
+LACKS_ENDPOINTS = 2
+LACKS_NAMESPACES = 4
+LACKS_PODS = 8
+LACKS_EVERYTHING = LACKS_SERVICES | LACKS_ENDPOINTS | LACKS_NAMESPACES | LACKS_PODS
+
+_KINDS = {
+    LACKS_SERVICES: "Services", LACKS_ENDPOINTS: "EndpointSlices", LACKS_NAMESPACES: "Namespaces", LACKS_PODS: "Pods",
+}
+
 SERIAL_HALF = 1 << 31
 SERIAL_MASK = (1 << 32) - 1
 
@@ -29,6 +40,8 @@ class ZoneDelta(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_def
     removed: owners (relative, folded) of subtrees that are gone.
     namespaces, namespaces_removed: labels of namespaces that exist from now on, or no longer.
     pods, pods_removed: (namespace label, packed address) of pods, for zones that verify pod names.
+    lacks: kinds of objects that the source does not know wholly (LACKS_...), with this delta: what depends on them
+        is neither answered nor denied. It changes only with a `reset`; every delta says it.
     """
 
     source: int
@@ -41,6 +54,7 @@ class ZoneDelta(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_def
     namespaces_removed: tuple[bytes, ...] = ()
     pods: tuple[tuple[bytes, bytes], ...] = ()
     pods_removed: tuple[tuple[bytes, bytes], ...] = ()
+    lacks: int = 0
 
     @property
     def changes_nothing(self) -> bool:
@@ -54,6 +68,12 @@ class ZoneDelta(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_def
             or self.pods
             or self.pods_removed
         )
+
+
+def kinds_text(lacks: int) -> str:
+    """The kinds of objects that these bits stand for, as people write them: `Services, EndpointSlices and Pods`."""
+    kinds = [kind for bit, kind in _KINDS.items() if lacks & bit]
+    return " and ".join(filter(None, (", ".join(kinds[:-1]), *kinds[-1:])))
 
 
 def is_ahead(serial: int, of: int) -> bool:

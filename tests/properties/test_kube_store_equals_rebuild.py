@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from random import Random
 
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from kdns.kube.objects import Change, Key, Tombstone
 from kdns.kube.schema import SchemaOptions
 from kdns.kube.store import ClusterStore
 from kdns.zone.delta import is_ahead
-from tests.unit.kube.builders import Published, endpoint, namespace, piece, pod, service
+from tests.unit.kube.builders import Published, draining, endpoint, namespace, piece, pod, service
 
 NAMESPACES = st.sampled_from(["shop", "data"])
 SERVICES = st.sampled_from(["web", "api"])
@@ -37,9 +38,9 @@ SPECS = st.sampled_from(
 def endpoints(addresses: st.SearchStrategy[str]) -> st.SearchStrategy[list[dict[str, object]]]:
     return st.lists(
         st.builds(
-            lambda address, ready, hostname, target: endpoint(address, ready=ready, pod=target, hostname=hostname),
+            lambda address, made, hostname, target: made(address, pod=target, hostname=hostname),
             addresses,
-            st.sampled_from([None, True, False]),
+            st.sampled_from([endpoint, partial(endpoint, ready=True), partial(endpoint, ready=False), draining]),
             st.sampled_from([None, "a", "b"]),
             st.sampled_from([None, "web-0"]),
         ),
@@ -91,6 +92,8 @@ OPTIONS = st.builds(
     ignore_empty_service=st.booleans(),
     endpoint_pod_names=st.booleans(),
     verified_pods=st.booleans(),
+    namespaces_exist=st.booleans(),
+    terminating_serving=st.booleans(),
 )
 
 
@@ -152,7 +155,7 @@ def test_the_order_in_which_objects_come_makes_no_difference(
     shuffled = list(objects)
     random.shuffle(shuffled)
     one_by_one = ClusterStore(0, options)
-    published = Published()
+    published = Published.image_of(one_by_one)
     for serial, one in enumerate(shuffled):
         published.take(one_by_one.apply([one], serial))
     assert published == built(options, objects) == built(options, shuffled)

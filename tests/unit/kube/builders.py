@@ -54,6 +54,11 @@ def endpoint(*addresses: str, ready: bool | None = None, pod: str | None = None,
     return {"addresses": list(addresses), **conditions, **target, **more}
 
 
+def draining(*addresses: str, **more: object) -> dict[str, Any]:
+    """An endpoint that is terminating and still serving, as the EndpointSlice controller writes it."""
+    return endpoint(*addresses, **more) | {"conditions": {"ready": False, "serving": True, "terminating": True}}
+
+
 def piece(
     name: str = "web-1",
     *endpoints: dict[str, Any] | str,

@@ -8,13 +8,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from kdns.kube.decode import SHARED_VALUES_MAX, Keep, ObjectDecoder, is_answered_from
-from kdns.kube.objects import EndpointSlice, Pod, Service, Tombstone, describe, labels_mapping
+from kdns.kube import api
+from kdns.kube.decode import (
+    SHARED_VALUES_MAX,
+    Keep,
+    ObjectDecoder,
+    api_type,
+    is_answered_from,
+    kinds_answered_from,
+)
+from kdns.kube.objects import EndpointSlice, Hosts, Pod, Service, Tombstone, describe, labels_mapping
 from kdns.kube.problem import InvalidObject
 from kdns.zone.subtree import Port
 from tests.unit.kube.builders import (
     SERVICE_NAME,
     decode,
+    draining,
     endpoint,
     meta,
     namespace,
@@ -224,7 +233,8 @@ def test_a_slice_packs_its_ready_endpoints_sorted() -> None:
         addresses=packed("10.0.0.2", "10.0.0.9", "10.0.0.10"),
         hostnames=b"\0\0" + wire("web-1"),
         pod_names=b"\0" + wire("web-x7") + b"\0",
-        unready=0,
+        unready=b"",
+        draining=None,
     )
 
 
@@ -247,7 +257,60 @@ def test_the_order_of_endpoints_makes_no_difference() -> None:
 )
 def test_only_ready_is_read_and_nil_is_ready(conditions: dict[str, Any] | None, ready: bool) -> None:
     found = piece("web-1", {"addresses": ["10.0.0.1"], "conditions": conditions})
-    assert (found.addresses, found.unready) == ((packed("10.0.0.1"), 0) if ready else (b"", 1))
+    host = packed("10.0.0.1")
+    assert (found.addresses, found.unready) == ((host, b"") if ready else (b"", host))
+
+
+@pytest.mark.parametrize(
+    ("conditions", "drains"),
+    [
+        ({"ready": False, "serving": True, "terminating": True}, True),
+        ({"ready": False, "serving": None, "terminating": True}, True),
+        ({"ready": False, "terminating": True}, True),
+        ({"ready": False, "serving": False, "terminating": True}, False),
+        ({"ready": False, "serving": True, "terminating": False}, False),
+        ({"ready": False, "serving": True, "terminating": None}, False),
+        ({"ready": False}, False),
+        ({"ready": True, "serving": True, "terminating": True}, False),
+        ({"terminating": True}, False),
+    ],
+)
+def test_an_endpoint_drains_if_it_is_not_ready_but_terminating_and_serving(
+    conditions: dict[str, Any], drains: bool
+) -> None:
+    found = piece("web-1", endpoint("10.0.0.1", hostname="a", pod="web-a") | {"conditions": conditions})
+    assert found.draining == (Hosts(packed("10.0.0.1"), wire("a"), wire("web-a")) if drains else None)
+
+
+def test_draining_endpoints_are_among_the_unready_ones() -> None:
+    found = piece("web-1", draining("10.0.0.3", "10.0.0.2"), endpoint("10.0.0.1", ready=False), "10.0.0.4")
+    assert found.addresses == packed("10.0.0.4")
+    assert found.unready == packed("10.0.0.1", "10.0.0.2", "10.0.0.3")
+    assert found.draining == Hosts(packed("10.0.0.2", "10.0.0.3"), b"", b"")
+
+
+def test_draining_endpoints_are_kept_only_where_they_are_wanted() -> None:
+    value = json.dumps(slice_object(endpoints=[draining("10.0.0.1")])).encode()
+    found = ObjectDecoder(Keep(draining=False)).decode_json("EndpointSlice", value, [])
+    assert isinstance(found, EndpointSlice)
+    assert (found.unready, found.draining) == (packed("10.0.0.1"), None)
+
+
+def test_an_address_is_ready_if_any_of_its_copies_is() -> None:
+    copies = [endpoint("10.0.0.1", ready=False), draining("10.0.0.1"), endpoint("10.0.0.1")]
+    assert piece("web-1", *copies) == piece("web-1", *reversed(copies)) == piece("web-1", "10.0.0.1")
+
+
+def test_unready_addresses_are_sorted_and_distinct() -> None:
+    found = piece("web-1", *(endpoint(one, ready=False) for one in ("10.0.0.9", "10.0.0.1", "10.0.0.9")))
+    assert found.unready == packed("10.0.0.1", "10.0.0.9")
+
+
+def test_slices_without_unready_endpoints_share_that_they_have_none() -> None:
+    one, other = piece("web-1", "10.0.0.1"), piece("web-2", "10.0.0.2")
+    assert one.unready is other.unready
+    assert one.hostnames is other.hostnames
+    assert one.draining is None
 
 
 def test_an_endpoint_with_several_addresses_gives_each_of_them_its_hostname() -> None:
@@ -443,6 +506,39 @@ def test_what_is_not_to_be_kept_is_not_kept() -> None:
     assert isinstance(lean, EndpointSlice)
     assert (lean.labels, lean.pod_names) == ("", b"")
     assert (lean.service, lean.hostnames) == (("Service", "shop", "web"), wire("h"))
+
+
+@pytest.mark.parametrize("kind", sorted(kinds_answered_from()))
+def test_an_object_that_was_read_already_packs_as_its_json_does(kind: str) -> None:
+    value = {"metadata": meta("web-1", labels={SERVICE_NAME: "web"}), "addressType": "IPv4"}
+    octets = json.dumps(value).encode()
+    read = msgspec.json.decode(octets, type=api_type(kind))
+    assert ObjectDecoder().pack(kind, read, []) == decode(kind, value)
+    assert ObjectDecoder().key_of(kind, read.metadata) == decode(kind, value).key
+
+
+def test_a_read_object_that_no_api_server_would_hold_is_refused_as_its_json_is() -> None:
+    remarks: list[str] = []
+    slice_of_names = api.EndpointSlice(api.ObjectMeta("web-1", "shop"), "Hostname")
+    with pytest.raises(InvalidObject, match="EndpointSlice shop/web-1: addressType 'Hostname' is neither"):
+        ObjectDecoder().pack("EndpointSlice", slice_of_names, remarks)
+    assert remarks == []
+    for nameless in (None, api.ObjectMeta(), api.ObjectMeta("")):
+        with pytest.raises(InvalidObject, match=r"Service without metadata\.name"):
+            ObjectDecoder().key_of("Service", nameless)
+
+
+def test_a_key_has_a_namespace_only_where_objects_of_its_kind_have_one() -> None:
+    decoder = ObjectDecoder()
+    assert decoder.key_of("Service", api.ObjectMeta("web")) == ("Service", "default", "web")
+    assert decoder.key_of("Namespace", api.ObjectMeta("shop", "other")) == ("Namespace", "", "shop")
+
+
+def test_metadata_say_which_version_of_which_object_it_is() -> None:
+    metadata = meta("web", uid="f1b9", resourceVersion="77", annotations={"a": "b", "c": None})
+    read = msgspec.json.decode(json.dumps({"metadata": metadata}), type=api_type("Service")).metadata
+    assert read is not None
+    assert (read.uid, read.resource_version, read.annotations) == ("f1b9", "77", {"a": "b", "c": None})
 
 
 def test_objects_of_one_decoder_share_what_they_have_in_common() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kdns.kube.derive import PodIndex, derive_slices
-from kdns.kube.objects import EndpointSlice, Pod, Service, labels_mapping
+from kdns.kube.objects import EndpointSlice, Hosts, Pod, Service, labels_mapping
 from kdns.zone.subtree import Port
 from tests.unit.kube.builders import SERVICE_NAME, packed, pod, service, wire
 
@@ -75,7 +75,16 @@ def test_pods_without_address_are_left_out() -> None:
 @pytest.mark.parametrize(("ready", "deleted"), [(False, False), (False, True), (True, True)])
 def test_pods_that_are_not_ready_or_terminating_are_unready(ready: bool, deleted: bool) -> None:
     found = only(web(), pod("p", "10.0.0.1", labels=WEB, ready=ready, deleted=deleted))
-    assert (found.addresses, found.unready) == (b"", 1)
+    assert (found.addresses, found.unready) == (b"", packed("10.0.0.1"))
+
+
+def test_a_pod_that_is_terminating_and_still_ready_drains() -> None:
+    web_pod = {"labels": WEB, "hostname": "a", "subdomain": "web"}
+    drains = pod("p", "10.0.0.1", deleted=True, **web_pod)
+    found = only(web(), drains, pod("q", "10.0.0.2", ready=False, deleted=True, **web_pod))
+    assert found.unready == packed("10.0.0.1", "10.0.0.2")
+    assert found.draining == Hosts(packed("10.0.0.1"), wire("a"), wire("p"))
+    assert only(web(publishNotReadyAddresses=True), drains).draining is None
 
 
 def test_publish_not_ready_addresses_makes_every_pod_ready() -> None:
@@ -84,7 +93,7 @@ def test_publish_not_ready_addresses_makes_every_pod_ready() -> None:
         pod("p", "10.0.0.1", labels=WEB, ready=False),
         pod("q", "10.0.0.2", labels=WEB, deleted=True),
     )
-    assert (found.addresses, found.unready) == (packed("10.0.0.1", "10.0.0.2"), 0)
+    assert (found.addresses, found.unready) == (packed("10.0.0.1", "10.0.0.2"), b"")
 
 
 @pytest.mark.parametrize(("families", "octets"), [(["IPv4"], [4]), (["IPv6"], [16]), (["IPv6", "IPv4"], [4, 16])])

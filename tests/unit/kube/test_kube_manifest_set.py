@@ -8,6 +8,8 @@ from kdns.kube.manifest_set import ManifestSet
 from kdns.kube.manifests import Manifest, parse_manifest
 from kdns.kube.objects import Change, EndpointSlice, Tombstone
 from kdns.kube.problem import ManifestError
+from kdns.kube.schema import SchemaOptions
+from kdns.kube.store import ClusterStore
 from tests.unit.kube.builders import packed
 
 SERVICE = """\
@@ -151,8 +153,23 @@ def test_derived_slices_follow_the_pods() -> None:
     first = manifests.update("p", manifest("p", pod("p", "10.0.0.1"), pod("q", "10.0.0.2")))
     assert [one.addresses for one in slices(first)] == [packed("10.0.0.1", "10.0.0.2")]
     second = manifests.update("p", manifest("p", pod("p", "10.0.0.1"), pod("q", "10.0.0.2", ready=False)))
-    assert [(one.addresses, one.unready) for one in slices(second)] == [(packed("10.0.0.1"), 1)]
+    assert [(one.addresses, one.unready) for one in slices(second)] == [(packed("10.0.0.1"), packed("10.0.0.2"))]
     assert names(manifests.update("p", None)) == {"-p", "-q", "-web/derived-0"}
+
+
+def test_a_manifest_of_a_pod_that_is_deleted_drains_it() -> None:
+    manifests, store = ManifestSet(), ClusterStore(0, SchemaOptions(terminating_serving=True))
+    headless = service("web").replace("10.96.0.1", "None")
+    store.load(manifests.update("a", manifest("a", headless, pod("p", "10.0.0.1"), pod("q", "10.0.0.2"))), 1)
+    leaving = pod("p", "10.0.0.1").replace("{name: p,", "{name: p, deletionTimestamp: 2026-03-01T08:00:00Z,")
+
+    def addresses(*texts: str) -> list[bytes]:
+        delta = store.apply(manifests.update("a", manifest("a", headless, *texts)), 2)
+        return [hosts.addresses for hosts in delta.subtrees[0].hosts] if delta else []
+
+    assert addresses(leaving, pod("q", "10.0.0.2")) == [packed("10.0.0.2")]
+    assert addresses(leaving, pod("q", "10.0.0.2", ready=False)) == [packed("10.0.0.1")]
+    assert addresses(leaving, pod("q", "10.0.0.2")) == [packed("10.0.0.2")]
 
 
 def test_derived_slices_give_way_to_written_ones_and_come_back() -> None:

@@ -10,13 +10,14 @@ import pytest
 from kdns.kube.objects import EndpointSlice, Service
 from kdns.kube.schema import NOT_ALLOCATED, SchemaOptions, namespace_label, owner_of, subtree
 from kdns.zone.subtree import HostSet, Port, Subtree
-from tests.unit.kube.builders import endpoint, packed, piece, service, wire
+from tests.unit.kube.builders import draining, endpoint, packed, piece, service, wire
 
 HTTP = {"name": "http", "port": 8080}
 HTTP_PORT = Port(b"http", b"tcp", 8080)
 METRICS = {"name": "metrics", "port": 9090}
 METRICS_PORT = Port(b"metrics", b"tcp", 9090)
 DEFAULT = SchemaOptions()
+DRAINING = SchemaOptions(terminating_serving=True)
 
 
 def made(found: Service, *slices: EndpointSlice, options: SchemaOptions = DEFAULT) -> Subtree:
@@ -252,12 +253,49 @@ def test_ignore_empty_service_leaves_headless_services_and_aliases_alone() -> No
     assert not made(service(type="ExternalName", externalName="a.test"), options=options).hidden
 
 
+def test_ready_endpoints_are_preferred_to_draining_ones() -> None:
+    slices = piece("a", draining("10.0.0.1"), "10.0.0.2"), piece("b", draining("10.0.0.3"))
+    assert hosts(*slices, options=DRAINING) == (HostSet(4, (), packed("10.0.0.2")),)
+
+
+def test_draining_endpoints_of_all_slices_answer_where_none_is_ready() -> None:
+    slices = (
+        piece("a", draining("10.0.0.1", hostname="a"), endpoint("10.0.0.9", ready=False), ports=[HTTP]),
+        piece("b", draining("10.0.0.3"), ports=[HTTP]),
+    )
+    assert hosts(*slices, options=DRAINING) == (
+        HostSet(4, (HTTP_PORT,), packed("10.0.0.1", "10.0.0.3"), wire("a") + b"\0"),
+    )
+    assert hosts(*slices) == ()
+
+
+def test_each_address_family_falls_back_to_its_draining_endpoints_for_itself() -> None:
+    """As kube-proxy does; slices of the two families are written one after the other."""
+    slices = piece("a", draining("10.0.0.1"), "10.0.0.2"), piece("b", draining("fd00::1"), family="IPv6")
+    assert hosts(*slices, options=DRAINING) == (
+        HostSet(4, (), packed("10.0.0.2")),
+        HostSet(16, (), packed("fd00::1")),
+    )
+
+
+def test_draining_endpoints_have_the_names_of_their_pods_if_these_are_wanted() -> None:
+    found = piece("a", draining("10.0.0.1", pod="web-x"))
+    options = SchemaOptions(terminating_serving=True, endpoint_pod_names=True)
+    assert hosts(found, options=options) == (HostSet(4, (), packed("10.0.0.1"), wire("web-x")),)
+
+
+def test_draining_endpoints_of_a_cluster_ip_service_are_no_hosts_of_it() -> None:
+    """Its clients are sent there by kube-proxy, and need no names for that."""
+    assert made(service(clusterIP="10.96.0.1"), piece("a", draining("10.0.0.1")), options=DRAINING).hosts == ()
+
+
 def test_services_are_not_hidden_where_endpoints_are_not_known() -> None:
     options = SchemaOptions(ignore_empty_service=True, noendpoints=True)
     assert not made(service(clusterIP="10.96.0.1"), options=options).hidden
 
 
 def test_options_say_what_decoded_objects_must_keep() -> None:
-    assert DEFAULT.keep == (False, False)
+    assert DEFAULT.keep == (False, False, False)
+    assert SchemaOptions(terminating_serving=True).keep.draining
     assert SchemaOptions(endpoint_pod_names=True).keep.pod_names
     assert SchemaOptions(labels_match=lambda labels: True).keep.labels

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import msgspec
 import pytest
 
 from kdns.kube.objects import NAMESPACE_NAME_LABEL, Change, Object, Tombstone
+from kdns.kube.request import Resource
 from kdns.kube.schema import SchemaOptions
-from kdns.kube.store import PART_NAMES_MAX, PART_OCTETS, PART_SUBTREES_MAX, ClusterStore
-from kdns.zone.delta import SERIAL_MASK, ZoneDelta
+from kdns.kube.store import (
+    PART_NAMES_MAX,
+    PART_OCTETS,
+    PART_SUBTREES_MAX,
+    RECENT_SUBTREES_MAX,
+    ClusterStore,
+)
+from kdns.zone.delta import LACKS_ENDPOINTS, LACKS_PODS, SERIAL_MASK, ZoneDelta
 from tests.unit.kube.builders import Published, endpoint, namespace, packed, piece, pod, service, wire
 
 WEB = wire("web", "shop", "svc")
+KINDS = ("Namespace", "Service", "EndpointSlice", "Pod")
 
 
 def store(*objects: Change, **options: object) -> ClusterStore:
@@ -184,6 +193,35 @@ def test_a_namespace_exists_while_an_object_or_a_service_says_so() -> None:
     assert last.namespaces_removed == (b"\x04shop",)
 
 
+def test_a_namespace_exists_while_a_service_in_it_is_known_though_no_namespace_is() -> None:
+    kept = store(web(), service("api", clusterIP="10.96.0.2"))
+    assert Published.image_of(kept).namespaces == {b"\x04shop"}
+    for one, removed in ((web(), ()), (service("api"), (b"\x04shop",))):
+        delta = kept.apply([gone(one)], 101)
+        assert delta is not None
+        assert delta.namespaces_removed == removed
+
+
+def test_listed_namespaces_exist_where_namespaces_are_not_watched() -> None:
+    kept = store(namespaces=frozenset({"shop", "data"}), namespaces_exist=True)
+    assert Published.image_of(kept).namespaces == {b"\x04shop", b"\x04data"}
+    delta = kept.apply([web()], 101)
+    assert delta is not None
+    assert delta.namespaces == ()
+    delta = kept.apply([gone(web()), gone(namespace("shop"))], 102)
+    assert delta == ZoneDelta(3, 102, removed=(WEB,))
+    assert kept.apply([namespace("data"), namespace("other")], 103) is None
+
+
+def test_listed_namespaces_that_no_cluster_can_have_do_not_exist() -> None:
+    kept = store(namespaces=frozenset({"shop", "Shop", "sh_op", "a.b"}), namespaces_exist=True)
+    assert Published.image_of(kept).namespaces == {b"\x04shop"}
+
+
+def test_namespaces_exist_says_nothing_where_none_are_listed() -> None:
+    assert Published.image_of(store(namespaces_exist=True)) == Published()
+
+
 def test_only_named_namespaces_are_shown() -> None:
     kept = store(namespaces=frozenset({"data"}), verified_pods=True)
     assert kept.apply([namespace("shop"), web(), piece("a", "10.0.0.1"), pod("p", "10.0.0.1")], 101) is None
@@ -307,6 +345,86 @@ def test_a_store_has_a_serial_once_it_was_told_of_one() -> None:
     assert kept.serial == 7
     kept.load([web()], 5)
     assert kept.serial == 8
+
+
+# What is not known wholly
+
+
+def test_all_that_is_published_says_what_is_lacking() -> None:
+    kept = store(web(), *(namespace(f"n{number}") for number in range(PART_NAMES_MAX + 1)))
+    kept.lacks = LACKS_ENDPOINTS | LACKS_PODS
+    parts = list(kept.image())
+    assert len(parts) > 2
+    assert {part.lacks for part in parts} == {LACKS_ENDPOINTS | LACKS_PODS}
+    delta = kept.apply([web("10.96.0.2")], 101)
+    assert delta is not None
+    assert delta.lacks == LACKS_ENDPOINTS | LACKS_PODS
+    kept.lacks = 0
+    assert {part.lacks for part in kept.image()} == {0}
+
+
+def test_a_store_lacks_nothing_unless_it_is_said() -> None:
+    assert [part.lacks for part in store().image()] == [0]
+
+
+# All objects, to be written down
+
+
+def test_the_objects_of_a_resource_are_those_of_its_kind_and_namespace() -> None:
+    slices = piece("a", "10.0.0.1"), piece("a", "10.0.0.1", ns="data")
+    services = web(), service("orphan", "data")
+    kept = store(*services, *slices, namespace("shop"))
+    pieces = Resource("EndpointSlice", "discovery.k8s.io/v1", "endpointslices")
+    assert kept.objects(Resource("Service", "v1", "services")) == list(services)
+    assert kept.objects(Resource("Namespace", "v1", "namespaces")) == [namespace("shop")]
+    assert kept.objects(Resource("Pod", "v1", "pods")) == []
+    assert kept.objects(pieces) == list(slices)
+    assert kept.objects(replace(pieces, namespace="data")) == [slices[1]]
+    assert kept.objects(replace(pieces, namespace="empty")) == []
+
+
+def test_objects_that_were_taken_stay_as_they_were_when_the_store_goes_on() -> None:
+    kept = store(web())
+    found = kept.objects(Resource("Service", "v1", "services"))
+    kept.apply([gone(web()), service("api")], 101)
+    assert found == [web()]
+
+
+def test_a_store_of_all_objects_of_another_says_the_same() -> None:
+    kept = store(web(), piece("a", "10.0.0.1"), namespace("shop"), pod("p", "10.0.0.1"), verified_pods=True)
+    objects = [one for kind in KINDS for one in kept.objects(Resource(kind, "", ""))]
+    assert len(objects) == 4
+    assert Published.image_of(store(*objects, verified_pods=True)) == Published.image_of(kept)
+
+
+# What changed last is remembered
+
+
+def test_a_service_that_changes_again_and_again_is_compared_with_what_was_published_last() -> None:
+    kept = store(web(), piece("a", "10.0.0.1"))
+    published = Published.image_of(kept)
+    for number in range(5):
+        published.take(kept.apply([piece("a", f"10.0.0.{number}")], 101))
+        assert kept.apply([piece("a", f"10.0.0.{number}", endpoint("10.0.1.1", ready=False))], 101) is None
+        assert published == Published.image_of(kept)
+
+
+def test_what_is_remembered_is_forgotten_when_much_is_loaded() -> None:
+    kept = store(web())
+    kept.apply([piece("a", "10.0.0.1")], 101)
+    kept.load([gone(piece("a"))], 102)
+    delta = kept.apply([piece("a", "10.0.0.1")], 103)
+    assert delta is not None
+    assert delta.subtrees[0].hosts[0].addresses == packed("10.0.0.1")
+
+
+def test_only_the_services_that_changed_last_are_remembered() -> None:
+    kept = store()
+    services = [service(f"s{number}", clusterIP="10.96.0.1") for number in range(RECENT_SUBTREES_MAX + 2)]
+    kept.apply(services[:5], 101)
+    kept.apply(services[5:], 102)
+    assert len(kept._recent) == RECENT_SUBTREES_MAX
+    assert set(kept._recent) == {one.key for one in services[2:]}
 
 
 # The image

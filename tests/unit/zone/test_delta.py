@@ -7,7 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdns.zone.delta import SERIAL_HALF, SERIAL_MASK, ZoneDelta, is_ahead, next_serial
+from kdns.zone.delta import (
+    LACKS_ENDPOINTS,
+    LACKS_EVERYTHING,
+    LACKS_NAMESPACES,
+    LACKS_PODS,
+    LACKS_SERVICES,
+    SERIAL_HALF,
+    SERIAL_MASK,
+    ZoneDelta,
+    is_ahead,
+    kinds_text,
+    next_serial,
+)
 from kdns.zone.rrset import RRset
 from tests.support.subtrees import alias, headless, host_sets, service
 
@@ -83,6 +95,7 @@ FULL = ZoneDelta(
     namespaces_removed=(b"\x03old",),
     pods=((b"\x04shop", bytes(4)),),
     pods_removed=((b"\x04shop", bytes(16)),),
+    lacks=LACKS_PODS,
 )
 
 
@@ -91,8 +104,8 @@ def test_a_delta_survives_the_way_to_another_process(delta: ZoneDelta) -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(delta), type=ZoneDelta) == delta
 
 
-def test_what_is_left_out_takes_no_room() -> None:
-    assert len(msgspec.msgpack.encode(ZoneDelta(0, 7))) < 12
+def test_what_is_not_said_takes_an_octet_for_each_field() -> None:
+    assert len(msgspec.msgpack.encode(ZoneDelta(0, 7))) == 1 + len(ZoneDelta.__struct_fields__)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +122,20 @@ def test_what_is_left_out_takes_no_room() -> None:
 )
 def test_a_delta_with_content_may_change_an_answer(delta: ZoneDelta) -> None:
     assert not delta.changes_nothing
+
+
+@pytest.mark.parametrize(
+    ("lacks", "text"),
+    [
+        (0, ""),
+        (LACKS_SERVICES, "Services"),
+        (LACKS_SERVICES | LACKS_ENDPOINTS, "Services and EndpointSlices"),
+        (LACKS_SERVICES | LACKS_NAMESPACES | LACKS_PODS, "Services, Namespaces and Pods"),
+        (LACKS_EVERYTHING, "Services, EndpointSlices, Namespaces and Pods"),
+    ],
+)
+def test_kinds_that_are_lacking_are_said_by_name(lacks: int, text: str) -> None:
+    assert kinds_text(lacks) == text
 
 
 def test_a_serial_alone_changes_nothing() -> None:
