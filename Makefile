@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 .PHONY: run test lint types contracts check bench clean
 
 run: $(STAMP)
-	$(BIN)/python -m kdns serve
+	env -u KUBECONFIG -u KUBERNETES_SERVICE_HOST $(BIN)/python -m kdns serve
 
 test: lint types contracts check
 

@@ -24,8 +24,10 @@ from kdns.corefile.model import DEFAULT_PORT
 from kdns.server.assembly import ClusterPlan, SourcePlan, assemble
 from kdns.server.files import Events
 from kdns.server.interfaces import interface_addresses, machine_addresses
+from kdns.server.kubeconfig import AccessError, read_kubeconfig
 from kdns.server.process import EXIT_ERROR, EXIT_OK
-from kdns.server.sources import Reading, explain, make_source, read_text
+from kdns.server.reading import Reading
+from kdns.server.sources import explain, make_source, read_text
 from kdns.server.watch import MANIFEST_SUFFIXES, FileMoved, contents, stamps
 from kdns.wire.name import InvalidName, from_text
 from kdns.zone import masterfile
@@ -104,8 +106,7 @@ def recognise(path: str) -> FileKind | None:
     """What a file is, by its name, or else by how it begins. Raises OSError."""
     if _origin_and_path(path)[0] is not None:
         return FileKind.ZONE
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise OSError(EINVAL, "not a regular file")
+    _refuse_irregular(path)
     name = os.path.basename(path)
     with contents(path) as data:
         beginning = bytes(data[:SNIFF_OCTETS])
@@ -116,6 +117,12 @@ def recognise(path: str) -> FileKind | None:
     if name.startswith("Corefile") or name.endswith((".corefile", ".Corefile")):
         return FileKind.COREFILE
     return next((kind for kind, pattern in _SIGNS if pattern.search(beginning)), None)
+
+
+def _refuse_irregular(path: str) -> None:
+    """To open a FIFO would be to wait for somebody to write to it."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(EINVAL, "not a regular file")
 
 
 _SIGNS = ((FileKind.ZONE, _SOA), (FileKind.MANIFEST, _MANIFEST), (FileKind.COREFILE, _COREFILE))
@@ -140,7 +147,10 @@ def _check_manifests(paths: list[str], findings: Findings) -> None:
 
 
 def _check_source(index: int, plan: SourcePlan, findings: Findings) -> None:
-    """Read a source as control would, once."""
+    """Read a source as control would, once. No API server is asked: only the files that lead to it are looked at."""
+    if isinstance(plan, ClusterPlan) and plan.kubernetes.is_watched:
+        _check_access(plan.kubernetes, findings)
+        return
     source = make_source(index, plan)
     paths = source.paths()
     seen = stamps(paths)
@@ -150,6 +160,30 @@ def _check_source(index: int, plan: SourcePlan, findings: Findings) -> None:
     if isinstance(plan, ClusterPlan) or not missing:
         events = Events(read=[path for path in sorted(paths) if seen[path] is not None])
         findings.add(source.read(paths, events, seen, serial=0, first=True))
+
+
+def _check_access(kubernetes: Kubernetes, findings: Findings) -> None:
+    """Check the files that say how to reach an API server, as far as that goes without reaching for it."""
+    paths: tuple[str, ...] = ()
+    if kubernetes.kubeconfig:
+        try:
+            paths = read_kubeconfig(kubernetes.kubeconfig, kubernetes.context).files
+        except AccessError as error:
+            findings.errors.append(str(error))
+    elif kubernetes.tls:
+        paths = (kubernetes.tls.certificate, kubernetes.tls.key, kubernetes.tls.ca)
+    for path in filter(None, paths):
+        _check_readable(path, findings)
+
+
+def _check_readable(path: str, findings: Findings) -> None:
+    findings.files.add(path)
+    try:
+        _refuse_irregular(path)
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        findings.errors.append(explain(path, error))
 
 
 def _check_zones(paths: list[str], findings: Findings) -> None:

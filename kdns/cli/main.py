@@ -67,8 +67,8 @@ def print_version() -> int:
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Answer DNS queries. What is served is read from -conf, else from the flags, else from ./Corefile;"
-        " without any of them it is a demo on 127.0.0.1:1053."
+        "Answer DNS queries. What is served is read from -conf, else from the flags, else from ./Corefile, else it is"
+        " the cluster of KUBECONFIG or the one around this pod; without any of them it is a demo on 127.0.0.1:1053."
     )
     corefile = parser.add_argument_group("from a Corefile, as CoreDNS is started")
     corefile.add_argument("-conf", "--conf", metavar="FILE", help="Corefile to read")
@@ -90,10 +90,37 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         "--zones", action="extend", nargs="+", default=[], metavar="PATH",
         help="zone files: ORIGIN.zone, or ORIGIN=PATH",
     )
+    flags.add_argument(
+        "--kubeconfig", metavar="PATH",
+        help="cluster to watch; with a Corefile, where that names none (KUBECONFIG)",
+    )
+    _add_settings(parser.add_argument_group("a cluster that is watched"))
     parser.add_argument("--print-corefile", action="store_true", help="print what would be served, and end")
     parser.add_argument(
         "--workers", type=_workers, default=os.environ.get("KDNS_WORKERS") or None, metavar="N",
         help="processes that answer; default: what CPUs and memory allow, at most 4 (KDNS_WORKERS)",
+    )
+
+
+def _add_settings(group: argparse._ArgumentGroup) -> None:
+    """Texts, read by kdns.corefile.settings, where the variables are read, too."""
+    group.add_argument(
+        "--snapshot", metavar="PATH", help="file to keep the cluster in, and to start from (KDNS_SNAPSHOT)"
+    )
+    group.add_argument(
+        "--snapshot-max-age", metavar="DURATION", help="default 24h; an older one is not used (KDNS_SNAPSHOT_MAX_AGE)"
+    )
+    group.add_argument(
+        "--ready-when", metavar="POLICY",
+        help="whole (default), synced, serving, fresh=DURATION: what /ready waits for (KDNS_READY_WHEN)",
+    )
+    group.add_argument(
+        "--negative-ttl", metavar="SECONDS",
+        help="how long a denial may be kept, default 5, at most `ttl` (KDNS_NEGATIVE_TTL)",
+    )
+    group.add_argument(
+        "--lameduck", metavar="DURATION",
+        help="how long to answer on after SIGTERM; default: what `health` says (KDNS_LAMEDUCK)",
     )
 
 

@@ -1,7 +1,8 @@
 """The directives of a server block: one table of how each is read and printed, in CoreDNS's fixed order.
 
 In: statements. Out: model.ServerBlock with what they say, and back to lines.
-Not here: the options of `kubernetes` (cluster.py); the directives `errors` and `log` (logs.py).
+Not here: the options of `kubernetes` (cluster.py); the directives `errors` and `log` (logs.py); `health`, `ready` and
+`prometheus` (admin.py).
 """
 
 from __future__ import annotations
@@ -11,15 +12,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
+from kdns.corefile.admin import (
+    parse_health,
+    parse_prometheus,
+    parse_ready,
+    print_health,
+    print_prometheus,
+    print_ready,
+)
 from kdns.corefile.cluster import parse_fallthrough, parse_kubernetes, print_fallthrough, print_kubernetes
 from kdns.corefile.duration import format_duration
 from kdns.corefile.environment import write
 from kdns.corefile.errors import CorefileError, nearest
 from kdns.corefile.lexer import Token
-from kdns.corefile.logs import duration, parse_errors, parse_log, print_errors, print_log
+from kdns.corefile.logs import parse_errors, parse_log, print_errors, print_log
 from kdns.corefile.model import DEFAULT_BUFSIZE_OCTETS, Bind, ServerBlock, ZoneFile, is_address
 from kdns.corefile.options import (
     Option,
+    duration,
     fold,
     fold_body,
     no_arguments,
@@ -243,6 +253,30 @@ def _print_kubernetes(block: ServerBlock) -> list[str]:
     return print_kubernetes(block.kubernetes) if block.kubernetes else []
 
 
+def _ready(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, ready=parse_ready(statement))
+
+
+def _print_ready(block: ServerBlock) -> list[str]:
+    return print_ready(block.ready) if block.ready else []
+
+
+def _health(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, health=parse_health(statement))
+
+
+def _print_health(block: ServerBlock) -> list[str]:
+    return print_health(block.health) if block.health else []
+
+
+def _prometheus(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, prometheus=parse_prometheus(statement))
+
+
+def _print_prometheus(block: ServerBlock) -> list[str]:
+    return print_prometheus(block.prometheus) if block.prometheus else []
+
+
 def _errors(block: ServerBlock, statement: Statement) -> ServerBlock:
     return replace(block, errors=parse_errors(statement))
 
@@ -278,6 +312,9 @@ DIRECTIVES: dict[str, Directive] = {
     "bufsize": Directive(Option(_bufsize), _print_bufsize),
     "bind": Directive(Option(_bind, repeats=True, has_body=True), _print_bind),
     "debug": Directive(Option(_debug), lambda block: ["debug"] if block.debug else []),
+    "ready": Directive(Option(_ready, has_body=True), _print_ready),
+    "health": Directive(Option(_health, has_body=True), _print_health),
+    "prometheus": Directive(Option(_prometheus, has_body=True), _print_prometheus),
     "errors": Directive(Option(_errors, has_body=True), _print_errors),
     "log": Directive(Option(_log, repeats=True, has_body=True), _print_logs),
     "any": Directive(Option(_any), lambda block: ["any"] if block.any else []),

@@ -1,4 +1,5 @@
-"""The flags of `kdns serve` that stand for a Corefile: `--listen`, `--manifests`, `--zones` to the same model.
+"""The flags of `kdns serve` that stand for a Corefile: `--listen`, `--manifests`, `--kubeconfig`, `--zones` to the
+same model.
 
     kdns serve --listen 127.0.0.1:1053 --manifests shop.yaml --zones zones/example.org.zone
 
@@ -8,6 +9,7 @@ A zone file is named for its origin, `example.org.zone`, or given as `ORIGIN=PAT
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import PurePosixPath
 
@@ -24,12 +26,15 @@ from kdns.corefile.model import (
     ZoneFile,
     is_address,
 )
+from kdns.corefile.settings import KUBECONFIG
 from kdns.corefile.zones import parse_port, parse_zone, zone_text
 from kdns.wire.name import ROOT, from_text
 
 CLUSTER_ZONES = (from_text("cluster.local"), from_text("in-addr.arpa"), from_text("ip6.arpa"))
 ZONE_SUFFIX = ".zone"
 
+KUBECONFIG_FLAG = Position("--kubeconfig")
+KUBECONFIG_VARIABLE = Position(KUBECONFIG)
 _LISTEN = Position("--listen")
 _MANIFESTS = Position("--manifests")
 _ZONES = Position("--zones")
@@ -40,6 +45,7 @@ def from_flags(
     manifests: Sequence[str],
     zones: Sequence[str],
     *,
+    is_watched: bool = False,
     default_port: int = DEFAULT_PORT,
 ) -> Corefile:
     """The configuration that the flags stand for: one server block for the root on each port listened on.
@@ -47,13 +53,20 @@ def from_flags(
     listen: `ADDRESS:PORT`, `[ADDRESS]:PORT` or `:PORT`; none means every address on `default_port`.
     manifests: paths, served as `cluster.local` and its reverse zones, with `pods insecure`.
     zones: paths of zone files, `ORIGIN.zone` or `ORIGIN=PATH`.
+    is_watched: the same cluster, but as its API server tells it: that of the cluster around us, unless
+        `with_kubeconfig` names another one.
     Raises CorefileError.
     """
-    if not manifests and not zones:
-        raise CorefileError(_MANIFESTS, "nothing to serve: name objects with --manifests or zone files with --zones")
+    if manifests and is_watched:
+        message = "with --manifests, leave out --kubeconfig: objects come from files or from an API server"
+        raise CorefileError(_MANIFESTS, message)
+    if not manifests and not zones and not is_watched:
+        message = "nothing to serve: name objects with --manifests or --kubeconfig, or zone files with --zones"
+        raise CorefileError(_LISTEN, message)
     for path in manifests:
         _check_path(path, _MANIFESTS)
-    kubernetes = Kubernetes(CLUSTER_ZONES, pods=PodMode.INSECURE, manifests=tuple(manifests)) if manifests else None
+    has_cluster = bool(manifests) or is_watched
+    kubernetes = Kubernetes(CLUSTER_ZONES, pods=PodMode.INSECURE, manifests=tuple(manifests)) if has_cluster else None
     files = tuple(map(_zone_file, zones))
     _refuse_second_file(files)
     return Corefile(
@@ -62,6 +75,23 @@ def from_flags(
             for port, bind in _listeners(listen or (f":{default_port}",))
         )
     )
+
+
+def with_kubeconfig(corefile: Corefile, path: str, place: Position) -> Corefile:
+    """The same, with `kubeconfig path` wherever an API server is watched and the Corefile does not say which.
+
+    place: KUBECONFIG_FLAG or KUBECONFIG_VARIABLE. Raises CorefileError.
+    """
+    if not any(block.kubernetes and block.kubernetes.is_in_cluster for block in corefile.blocks):
+        return corefile
+    _check_path(path, place)
+    return replace(corefile, blocks=tuple(_with_kubeconfig(block, path) for block in corefile.blocks))
+
+
+def _with_kubeconfig(block: ServerBlock, path: str) -> ServerBlock:
+    if block.kubernetes is None or not block.kubernetes.is_in_cluster:
+        return block
+    return replace(block, kubernetes=replace(block.kubernetes, kubeconfig=path))
 
 
 def _listeners(listen: Sequence[str]) -> list[tuple[int, tuple[Bind, ...]]]:

@@ -9,13 +9,13 @@ import re
 import warnings
 from dataclasses import replace
 
-from kdns.corefile.duration import format_duration, parse_duration
+from kdns.corefile.duration import format_duration
 from kdns.corefile.environment import write
 from kdns.corefile.errors import CorefileError
 from kdns.corefile.lexer import Token
 from kdns.corefile.logformat import COMMON_LOG_FORMAT, expand_format, shorten_format
 from kdns.corefile.model import Consolidate, Errors, Log, LogLevel, ResponseClass
-from kdns.corefile.options import Option, choice, fold_body, no_arguments, one_argument, some_arguments
+from kdns.corefile.options import Option, choice, duration, fold_body, no_arguments, one_argument, some_arguments
 from kdns.corefile.parser import Statement
 from kdns.corefile.zones import parse_zones, zone_text
 from kdns.wire.name import ROOT
@@ -61,14 +61,6 @@ def print_log(log: Log) -> list[str]:
     if log.min_duration_ns is not None:
         options.append(f"    minDuration {format_duration(log.min_duration_ns)}")
     return [f"{head} {{", *options, "}"] if options else [head]
-
-
-def duration(argument: Token) -> int:
-    """The nanoseconds that the argument spells. Raises CorefileError."""
-    try:
-        return parse_duration(argument.text)
-    except ValueError as error:
-        raise CorefileError(argument.position, str(error)) from None
 
 
 def _stacktrace(errors: Errors, statement: Statement) -> Errors:

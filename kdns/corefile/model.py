@@ -22,6 +22,7 @@ DEFAULT_PORT = 53
 # CoreDNS caps nothing without `bufsize`; we keep to what crosses every path unfragmented (DNS flag day 2020).
 DEFAULT_BUFSIZE_OCTETS = 1232
 DEFAULT_TTL = 5
+DEFAULT_STARTUP_TIMEOUT_NS = 5 * 10**9
 
 
 class PodMode(Enum):
@@ -59,10 +60,23 @@ class Bind:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """The `tls` option: paths as written. Empty: no client certificate; the system's authorities."""
+
+    certificate: str
+    key: str
+    ca: str
+
+
+@dataclass(frozen=True, slots=True)
 class Kubernetes:
-    """A cluster served as one or more zones.
+    """A cluster served as one or more zones; without `manifests`, as its API server tells it.
 
     manifests: paths as written, relative to the working directory.
+    kubeconfig, context: how to reach the API server; no context is the current one.
+    endpoint, tls: the same, said by a URL instead. Neither this nor `kubeconfig`: that of the cluster around us.
+    startup_timeout_ns: how long queries wait for the first data.
+    terminating_serving: endpoints that terminate and still serve stand in where a service has no others.
     namespaces, namespace_labels: show only these namespaces; at most one of the two is given.
     labels: show only services, and their endpoints, with these labels.
     fallthrough: zones in which a denial goes on to the next directive; None for nowhere, the root for everywhere.
@@ -79,7 +93,23 @@ class Kubernetes:
     ignore_empty_service: bool = False
     fallthrough: tuple[bytes, ...] | None = None
     manifests: tuple[str, ...] = ()
+    kubeconfig: str = ""
+    context: str = ""
+    endpoint: str = ""
+    tls: TlsFiles | None = None
+    startup_timeout_ns: int = DEFAULT_STARTUP_TIMEOUT_NS
+    terminating_serving: bool = False
     position: Position = field(default=Position(), compare=False)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether an API server is asked, and no files are read."""
+        return not self.manifests
+
+    @property
+    def is_in_cluster(self) -> bool:
+        """Whether it is the API server of the cluster that kdns itself runs in."""
+        return self.is_watched and not self.kubeconfig and not self.endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +166,47 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpAddress:
+    """Where HTTP is served. host: an address, a host name, or empty for every address. Port 0: any that is free."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+DEFAULT_HEALTH = HttpAddress("", 8080)
+DEFAULT_READY = HttpAddress("", 8181)
+DEFAULT_PROMETHEUS = HttpAddress("localhost", 9153)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`health`: /health says that the process lives. lameduck_ns: how long the end is put off."""
+
+    address: HttpAddress = DEFAULT_HEALTH
+    lameduck_ns: int = 0
+    position: Position = field(default=Position(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """`ready`: /ready says whether to send queries here."""
+
+    address: HttpAddress = DEFAULT_READY
+    position: Position = field(default=Position(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Prometheus:
+    """`prometheus`: /metrics, and in them the queries of this block."""
+
+    address: HttpAddress = DEFAULT_PROMETHEUS
+    position: Position = field(default=Position(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ServerBlock:
     """Zones on one port and what answers them.
 
@@ -149,6 +220,9 @@ class ServerBlock:
     bind: tuple[Bind, ...] = ()
     bufsize: int = DEFAULT_BUFSIZE_OCTETS
     debug: bool = False
+    ready: Ready | None = None
+    health: Health | None = None
+    prometheus: Prometheus | None = None
     errors: Errors | None = None
     log: tuple[Log, ...] = ()
     any: bool = False
@@ -184,6 +258,11 @@ class Corefile:
 
     blocks: tuple[ServerBlock, ...]
     sources: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def lameduck_ns(self) -> int:
+        """How long the end is put off: the longest `lameduck`. CoreDNS waits for one after the other."""
+        return max((block.health.lameduck_ns for block in self.blocks if block.health), default=0)
 
     def listeners(self, resolve: Callable[[str], Sequence[str]]) -> tuple[Listener, ...]:
         """Where to listen, in the order written. `resolve` gives the addresses of an interface by its name.

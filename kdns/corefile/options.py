@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
+from kdns.corefile.duration import parse_duration
 from kdns.corefile.errors import CorefileError, Position, nearest
 from kdns.corefile.lexer import Token
 from kdns.corefile.parser import Statement
@@ -112,3 +113,11 @@ def number(argument: Token, lowest: int, highest: int) -> int:
         message = f"a number from {lowest} to {highest} expected, not `{text}`"
         raise CorefileError(argument.position, message)
     return int(text)
+
+
+def duration(argument: Token) -> int:
+    """The nanoseconds that the argument spells. Raises CorefileError."""
+    try:
+        return parse_duration(argument.text)
+    except ValueError as error:
+        raise CorefileError(argument.position, str(error)) from None

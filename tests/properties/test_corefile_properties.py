@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -15,27 +16,37 @@ from kdns.corefile import (
     Corefile,
     CorefileError,
     Errors,
+    Health,
+    HttpAddress,
     Kubernetes,
     Log,
     LogLevel,
     PodMode,
+    Prometheus,
+    Ready,
     ResponseClass,
     Selector,
     SelectorError,
     ServerBlock,
+    Settings,
+    TlsFiles,
     ZoneFile,
     decode,
     from_flags,
     parse_corefile,
     parse_selector,
     print_corefile,
+    read_settings,
+    with_kubeconfig,
 )
 from kdns.corefile.directives import COREDNS_ORDER
 from kdns.corefile.duration import MAX_NANOSECONDS, format_duration, parse_duration
 from kdns.corefile.environment import write
+from kdns.corefile.flags import KUBECONFIG_FLAG
 from kdns.corefile.lexer import Kind, lex
 from kdns.corefile.logformat import COMBINED_LOG_FORMAT, COMMON_LOG_FORMAT
 from kdns.corefile.selector import Operator, Requirement
+from kdns.corefile.settings import SETTING_NAMES
 from kdns.wire.name import ROOT, join
 
 T = TypeVar("T")
@@ -46,6 +57,7 @@ ENVIRONMENT = {"A": "example.org", "B": "", "C": '"', "D": "{", "E": "a b", "F":
 # Fragments that, strung together, reach deep into the grammar far more often than arbitrary characters do.
 WORDS = """
 manifests pods ttl labels namespaces namespace_labels fallthrough ignore empty_service noendpoints consolidate
+kubeconfig endpoint https://a:1 tls "" startup_timeout apiserver_qps terminating serving lameduck :8080 [::1]:1
 stacktrace class minDuration except reload import insecure denial round_robin show_first a=b !c,d in (x) 5 30s 512
 example.org example.net:53 . :1053 10.0.0.0/23 2001:db8::/33 dns://a tls://b 127.0.0.1 ::1 lo (s) s # ,
 {common} {remote} {/x} {$A} {$B} {$C} {%D%} {$E} {$F} {$G} \\ \\" "
@@ -68,7 +80,7 @@ SHAPES = [
     "\t",
     "ü",
 ]
-STARTS = [". {\n", "kubernetes a {\n manifests m\n", "log ", "bind ", "file f "]
+STARTS = [". {\n", "kubernetes a {\n manifests m\n", "kubernetes a {\n", "health {\n", "log ", "bind ", "file f "]
 FRAGMENTS = st.sampled_from([*COREDNS_ORDER, *WORDS.split(), *SHAPES, *STARTS])
 PIECES = st.lists(FRAGMENTS, max_size=40)
 TEXTS = st.one_of(st.text(), PIECES.map("".join), PIECES.map(" ".join))
@@ -175,6 +187,36 @@ ERRORS = st.builds(Errors, st.lists(CONSOLIDATES, max_size=3).map(tuple), st.boo
 FILES = st.builds(ZoneFile, PATHS, ZONES, st.one_of(st.none(), NANOSECONDS), FALLTHROUGH)
 
 
+HOST_NAMES = st.from_regex(r"[a-z]([-a-z0-9.]{0,9}[a-z0-9])?", fullmatch=True)
+HOSTS = st.one_of(st.just(""), st.ip_addresses().map(str), HOST_NAMES)
+HTTP_ADDRESSES = st.builds(HttpAddress, HOSTS, st.integers(0, 65535))
+TLS = st.one_of(
+    st.builds(TlsFiles, PATHS, PATHS, st.one_of(st.just(""), PATHS)),
+    st.builds(TlsFiles, st.just(""), st.just(""), PATHS),
+)
+ENDPOINTS = st.builds(
+    "{}://{}{}".format,
+    st.sampled_from(["http", "https"]),
+    st.sampled_from(["a", "api.test:6443", "[::1]:1"]),
+    st.sampled_from(["", "/", "/clusters/a"]),
+)
+
+
+@st.composite
+def access(draw: st.DrawFn) -> dict[str, Any]:
+    """Where the objects come from, and what goes with it."""
+    kind = draw(st.sampled_from(["manifests", "kubeconfig", "endpoint", "in-cluster"]))
+    if kind == "manifests":
+        return {"manifests": tuple(draw(st.lists(PATHS, min_size=1, max_size=3)))}
+    said: dict[str, Any] = {"startup_timeout_ns": draw(NANOSECONDS)}
+    if kind == "kubeconfig":
+        said |= {"kubeconfig": draw(PATHS), "context": draw(st.one_of(st.just(""), PATHS))}
+    elif kind == "endpoint":
+        endpoint = draw(ENDPOINTS)
+        said |= {"endpoint": endpoint, "tls": draw(st.one_of(st.none(), TLS)) if endpoint[4] == "s" else None}
+    return said
+
+
 @st.composite
 def kubernetes(draw: st.DrawFn) -> Kubernetes:
     by_name = draw(st.booleans())
@@ -189,7 +231,8 @@ def kubernetes(draw: st.DrawFn) -> Kubernetes:
         noendpoints=draw(st.booleans()),
         ignore_empty_service=draw(st.booleans()),
         fallthrough=draw(FALLTHROUGH),
-        manifests=tuple(draw(st.lists(PATHS, min_size=1, max_size=3))),
+        terminating_serving=draw(st.booleans()),
+        **draw(access()),
     )
 
 
@@ -211,6 +254,9 @@ def blocks(draw: st.DrawFn, port: int) -> ServerBlock:
         bind=tuple(draw(st.lists(BINDS, max_size=2))),
         bufsize=draw(st.integers(512, 4096)),
         debug=draw(st.booleans()),
+        ready=draw(st.one_of(st.none(), st.builds(Ready, HTTP_ADDRESSES))),
+        health=draw(st.one_of(st.none(), st.builds(Health, HTTP_ADDRESSES, NANOSECONDS))),
+        prometheus=draw(st.one_of(st.none(), st.builds(Prometheus, HTTP_ADDRESSES))),
         errors=draw(st.one_of(st.none(), ERRORS)),
         log=tuple(draw(st.lists(LOGS, max_size=2))),
         any=draw(st.booleans()),
@@ -275,16 +321,49 @@ FLAG_TEXTS = st.lists(
 )
 
 
-@given(FLAG_TEXTS, FLAG_TEXTS, FLAG_TEXTS)
+@given(FLAG_TEXTS, FLAG_TEXTS, FLAG_TEXTS, st.booleans())
 def test_any_flags_are_a_corefile_that_prints_to_itself_or_a_corefile_error(
-    listen: list[str], manifests: list[str], zones: list[str]
+    listen: list[str], manifests: list[str], zones: list[str], is_watched: bool
 ) -> None:
-    found = outcome(lambda: from_flags(listen, manifests, zones), CorefileError)
+    found = outcome(lambda: from_flags(listen, manifests, zones, is_watched=is_watched), CorefileError)
     if isinstance(found, Corefile):
         assert found.blocks[0].zones == (ROOT,)
         assert parse_corefile(print_corefile(found)) == found
     else:
         assert found.file in ("--listen", "--manifests", "--zones")
+
+
+@given(corefiles(), st.text())
+def test_a_kubeconfig_is_put_exactly_where_a_watched_cluster_names_none(corefile: Corefile, path: str) -> None:
+    found = outcome(lambda: with_kubeconfig(corefile, path, KUBECONFIG_FLAG), CorefileError)
+    if isinstance(found, CorefileError):
+        assert found.file == "--kubeconfig"
+        return
+    assert parse_corefile(print_corefile(found)) == found
+    for before, after in zip(corefile.blocks, found.blocks, strict=True):
+        if before.kubernetes is not None and before.kubernetes.is_in_cluster:
+            assert after == replace(before, kubernetes=replace(before.kubernetes, kubeconfig=path))
+        else:
+            assert after == before
+
+
+SETTING_TEXTS = st.dictionaries(
+    st.sampled_from(SETTING_NAMES),
+    st.one_of(st.text(), st.sampled_from(["5", "30s", "0", "whole", "fresh=1m", "fresh=0", "fresh=x", "/a:/b"])),
+)
+
+
+@given(SETTING_TEXTS)
+def test_any_flags_and_variables_are_settings_or_an_error_that_names_one_of_them(texts: dict[str, str]) -> None:
+    variables = {"KUBECONFIG" if name == "kubeconfig" else f"KDNS_{name.upper()}": texts[name] for name in texts}
+    by_flag = outcome(lambda: read_settings(texts, {}), CorefileError)
+    by_variable = outcome(lambda: read_settings({}, variables), CorefileError)
+    if isinstance(by_flag, CorefileError):
+        assert by_flag.file.removeprefix("--").replace("-", "_") in texts
+    if isinstance(by_variable, CorefileError):
+        assert by_variable.file in variables
+    if isinstance(by_flag, Settings) and isinstance(by_variable, Settings):
+        assert replace(by_flag, kubeconfig="") == replace(by_variable, kubeconfig="")
 
 
 # The same words in another form must mean the same.

@@ -141,3 +141,93 @@ def test_what_is_no_regular_file_is_not_waited_for(capsys: pytest.CaptureFixture
     os.mkfifo("fifo.yaml")
     assert main(["check", "fifo.yaml", "/dev/zero"]) == 1
     assert capsys.readouterr().out == "fifo.yaml: not a regular file\n/dev/zero: not a regular file\n"
+
+
+WATCHING = """\
+a.example {
+    kubernetes cluster.local {
+        kubeconfig config production
+    }
+}
+b.example {
+    kubernetes b.local {
+        endpoint https://192.0.2.1:6443
+        tls tls.crt tls.key ca.crt
+    }
+}
+c.example {
+    kubernetes c.local
+}
+"""
+
+
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+clusters:
+- name: c
+  cluster:
+    server: https://192.0.2.1:6443
+    certificate-authority: config.crt
+users:
+- name: u
+  user:
+    token: secret
+contexts:
+- name: production
+  context: {cluster: c, user: u}
+"""
+
+
+def test_the_files_that_lead_to_an_api_server_are_looked_at_and_it_is_not_asked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("Corefile").write_text(WATCHING)
+    Path("config").write_text(KUBECONFIG)
+    for name in ("config.crt", "tls.crt", "tls.key", "ca.crt"):
+        Path(name).touch()
+    assert main(["check", "Corefile"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "6 files: 0 errors, 0 warnings\n"
+
+
+def test_files_that_lead_to_no_api_server_are_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("Corefile").write_text(WATCHING)
+    Path("config").write_text(KUBECONFIG)
+    Path("tls.crt").touch()
+    os.mkfifo("tls.key")
+    Path("ca.crt").mkdir()
+    assert main(["check", "Corefile"]) == 1
+    here = os.getcwd()
+    assert capsys.readouterr().out.splitlines() == [
+        f"{here}/config.crt: no such file or directory",
+        "tls.key: not a regular file",
+        "ca.crt: not a regular file",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "config: no such kubeconfig"),
+        ("kind: [", "config:1: not YAML"),
+        (KUBECONFIG.replace("production", "staging"), "config: no context `production`"),
+        (KUBECONFIG.replace("user: u}", "user: w}"), "config:14: context `production` names user `w`"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used_is_an_error_with_its_place(
+    text: str | None, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("Corefile").write_text(WATCHING.partition("b.example")[0])
+    if text is not None:
+        Path("config").write_text(text)
+    assert main(["check", "Corefile"]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.removeprefix(f"{os.getcwd()}/").startswith(message)
+
+
+def test_contradictions_of_a_watch_are_errors_with_their_place(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("Corefile").write_text(WATCHING.replace("production", "production\n        manifests shop.yaml"))
+    assert main(["check", "Corefile"]) == 1
+    assert capsys.readouterr().out.startswith("Corefile:4:9: `manifests` and `kubeconfig` exclude each other")

@@ -10,12 +10,20 @@ import pytest
 from kdns.cli.configuration import choose, read_corefile
 from kdns.cli.demo import demo_paths, dig_lines
 from kdns.cli.main import make_parser
-from kdns.corefile import CorefileError
+from kdns.corefile import Condition, Corefile, CorefileError, Kubernetes, ReadyWhen, Settings, print_corefile
 
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def cluster(corefile: Corefile) -> Kubernetes:
+    (block,) = corefile.blocks
+    assert block.kubernetes is not None
+    return block.kubernetes
 
 
 def options(*words: str) -> argparse.Namespace:
@@ -97,3 +105,106 @@ def test_the_demo_is_installed_and_worth_asking() -> None:
     assert paths.manifests
     assert paths.zones
     assert all(line.startswith("dig @127.0.0.1 -p 5300 ") for line in dig_lines("127.0.0.1", 5300))
+
+
+WATCHING = """\
+.:5300 {
+    kubernetes cluster.local {
+        ttl 30
+    }
+}
+"""
+
+
+def test_a_kubeconfig_by_flag_is_watched_on_every_address() -> None:
+    Path("Corefile").write_text("a.example {\n whoami\n}\n")
+    chosen = choose(options("--kubeconfig", "config"))
+    assert chosen.origin == "flags"
+    assert print_corefile(chosen.read()) == (
+        ".:53 {\n    errors\n    kubernetes cluster.local in-addr.arpa ip6.arpa {\n        kubeconfig config\n"
+        "        pods insecure\n    }\n}\n"
+    )
+
+
+def test_a_kubeconfig_by_flag_goes_with_the_other_flags_but_manifests() -> None:
+    chosen = choose(options("--kubeconfig", "config", "--listen", "127.0.0.1:1053", "--zones", "example.org.zone"))
+    (block,) = chosen.read().blocks
+    assert (block.port, block.bind[0].addresses, block.files[0].path) == (1053, ("127.0.0.1",), "example.org.zone")
+    assert cluster(chosen.read()).kubeconfig == "config"
+    with pytest.raises(CorefileError, match="with --manifests, leave out --kubeconfig"):
+        choose(options("--kubeconfig", "config", "--manifests", "a.yaml")).read()
+
+
+@pytest.mark.parametrize("words", [("-conf", "named"), ()])
+def test_a_kubeconfig_is_for_clusters_of_a_corefile_that_name_none(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("named").write_text(WATCHING)
+    Path("Corefile").write_text(WATCHING)
+    assert cluster(choose(options(*words)).read()).is_in_cluster
+    monkeypatch.setenv("KUBECONFIG", "of the environment")
+    assert cluster(choose(options(*words)).read()).kubeconfig == "of the environment"
+    if words:
+        assert cluster(choose(options(*words, "--kubeconfig", "of the flag")).read()).kubeconfig == "of the flag"
+
+
+def test_a_corefile_that_names_its_kubeconfig_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("named").write_text(WATCHING.replace("ttl 30", "kubeconfig its.own context"))
+    monkeypatch.setenv("KUBECONFIG", "/a:/b")
+    found = cluster(choose(options("-conf", "named", "--kubeconfig", "of the flag")).read())
+    assert (found.kubeconfig, found.context) == ("its.own", "context")
+    assert cluster(choose(options("-conf", "named")).read()).kubeconfig == "its.own"
+
+
+def test_the_cluster_of_the_environment_comes_before_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    chosen = choose(options())
+    assert (chosen.origin, chosen.is_demo) == ("the cluster around us (KUBERNETES_SERVICE_HOST)", False)
+    assert cluster(chosen.read()).is_in_cluster
+    assert chosen.read().blocks[0].port == 53
+    monkeypatch.setenv("KUBECONFIG", "config")
+    chosen = choose(options("-dns.port", "5300"))
+    assert (chosen.origin, chosen.is_demo) == ("KUBECONFIG=config", False)
+    assert cluster(chosen.read()).kubeconfig == "config"
+    assert chosen.read().blocks[0].port == 5300
+
+
+def test_flags_that_only_say_where_to_listen_stand_for_the_cluster_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(CorefileError, match="nothing to serve"):
+        choose(options("--listen", "127.0.0.1:1053")).read()
+    monkeypatch.setenv("KUBECONFIG", "config")
+    assert cluster(choose(options("--listen", "127.0.0.1:1053")).read()).kubeconfig == "config"
+    assert choose(options("--zones", "a.zone")).read().blocks[0].kubernetes is None
+    assert cluster(choose(options("--manifests", "a.yaml")).read()).manifests == ("a.yaml",)
+
+
+def test_several_kubeconfigs_of_the_environment_are_kept_as_kubectl_takes_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", ":/a::/b")
+    assert cluster(choose(options()).read()).kubeconfig == "/a:/b"
+    assert cluster(choose(options("--manifests", "a.yaml")).read()).kubeconfig == ""
+    assert cluster(choose(options("--kubeconfig", "/b")).read()).kubeconfig == "/b"
+
+
+def test_settings_come_from_flags_and_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose(options()).settings == Settings()
+    monkeypatch.setenv("KDNS_SNAPSHOT", "/var/lib/kdns/snapshot")
+    monkeypatch.setenv("KDNS_LAMEDUCK", "5s")
+    given = ("--ready-when", "fresh=30s", "--lameduck", "7s", "--negative-ttl", "1", "--snapshot-max-age", "1h")
+    assert choose(options(*given)).settings == Settings(
+        snapshot="/var/lib/kdns/snapshot",
+        snapshot_max_age=3600.0,
+        ready_when=ReadyWhen(Condition.FRESH, 30 * 10**9),
+        negative_ttl=1,
+        lameduck=7.0,
+    )
+
+
+def test_a_wrong_setting_is_refused_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDNS_NEGATIVE_TTL", "soon")
+    with pytest.raises(CorefileError, match=r"^KDNS_NEGATIVE_TTL: a number of seconds from 0 to 3600 expected"):
+        choose(options("-conf", "missing"))
+    assert choose(options("-conf", "missing", "--negative-ttl", "0")).settings.negative_ttl == 0

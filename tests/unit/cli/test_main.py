@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from kdns import __version__
-from kdns.cli.main import EXIT_USAGE, main, make_parser
+from kdns.cli.main import EXIT_ERROR, EXIT_USAGE, main, make_parser
+from kdns.corefile.settings import SETTING_NAMES
 
 
 def parse(*words: str) -> argparse.Namespace:
@@ -23,6 +24,7 @@ def test_flags_of_serve_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> 
     assert (options.conf, options.dns_port, options.workers) == (None, None, None)
     assert (options.listen, options.manifests, options.zones) == ([], [], [])
     assert (options.quiet, options.version, options.print_corefile) == (False, False, False)
+    assert {getattr(options, name) for name in SETTING_NAMES} == {None}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,12 @@ def test_flags_of_serve_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> 
         (("--listen", "a:1", "--listen", "b:2"), "listen", ["a:1", "b:2"]),
         (("--manifests", "a", "b", "--manifests", "c"), "manifests", ["a", "b", "c"]),
         (("--zones", "a"), "zones", ["a"]),
+        (("--kubeconfig", "a"), "kubeconfig", "a"),
+        (("--snapshot", "a"), "snapshot", "a"),
+        (("--snapshot-max-age", "1h"), "snapshot_max_age", "1h"),
+        (("--ready-when=fresh=30s",), "ready_when", "fresh=30s"),
+        (("--negative-ttl", "0"), "negative_ttl", "0"),
+        (("--lameduck", "5s"), "lameduck", "5s"),
         (("--workers", "3"), "workers", 3),
     ],
 )
@@ -81,6 +89,28 @@ def test_what_print_corefile_prints_can_be_read_again(
     Path("Corefile").write_text(printed)
     assert main(["serve", "--print-corefile"]) == 0
     assert capsys.readouterr().out == printed
+
+
+def test_print_corefile_shows_the_kubeconfig_that_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("named").write_text(".:5300 {\n    kubernetes cluster.local\n}\n")
+    assert main(["-conf", "named", "--kubeconfig", "my config", "--print-corefile"]) == 0
+    assert '        kubeconfig "my config"\n' in capsys.readouterr().out
+
+
+def test_a_wrong_setting_ends_with_status_1_and_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["--print-corefile", "--lameduck", "5"]) == EXIT_ERROR
+    monkeypatch.setenv("KDNS_READY_WHEN", "soon")
+    assert main(["--print-corefile", "--lameduck", "5s"]) == EXIT_ERROR
+    wrong = "one of whole, synced, serving, fresh=DURATION expected, not `soon`"
+    assert capsys.readouterr().err == (
+        f"--lameduck: `5` is no duration: write it as in 30s, 5m or 100ms\nKDNS_READY_WHEN: {wrong}\n"
+    )
 
 
 @pytest.mark.parametrize("command", [["serve"], ["check", "a.yaml"]])

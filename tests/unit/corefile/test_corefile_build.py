@@ -56,7 +56,7 @@ def test_kubeadms_corefile_is_refused_at_the_first_directive_that_is_missing() -
     cache 30
 }
 """
-    assert refusal(text) == "Corefile:3:5: `health` is a directive of CoreDNS that kdns does not have (yet)"
+    assert refusal(text) == "Corefile:12:5: `forward` is a directive of CoreDNS that kdns does not have (yet)"
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing", "(a) {\n any\n}"])

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from kdns.corefile import Bind, Corefile, CorefileError, PodMode, from_flags, parse_corefile, print_corefile
+from kdns.corefile import (
+    Bind,
+    Corefile,
+    CorefileError,
+    PodMode,
+    Position,
+    from_flags,
+    parse_corefile,
+    print_corefile,
+    with_kubeconfig,
+)
+from kdns.corefile.flags import KUBECONFIG_FLAG, KUBECONFIG_VARIABLE
 from kdns.wire.name import ROOT, from_text
 
 
@@ -136,10 +149,97 @@ def test_paths_that_no_corefile_can_hold_are_refused(path: str) -> None:
 
 def test_nothing_to_serve_is_refused() -> None:
     assert refusal([":53"], [], []) == (
-        "--manifests: nothing to serve: name objects with --manifests or zone files with --zones"
+        "--listen: nothing to serve: name objects with --manifests or --kubeconfig, or zone files with --zones"
     )
+
+
+def test_a_cluster_that_is_watched_is_served_as_one_of_files_is() -> None:
+    (block,) = from_flags([":1053"], [], ["x.test=a"], is_watched=True).blocks
+    (of_files,) = from_flags([":1053"], ["a.yaml"], ["x.test=a"]).blocks
+    assert of_files.kubernetes is not None
+    assert block == replace(of_files, kubernetes=replace(of_files.kubernetes, manifests=()))
+    assert block.kubernetes is not None
+    assert block.kubernetes.is_in_cluster
+
+
+def test_a_cluster_of_files_that_is_watched_is_refused() -> None:
+    with pytest.raises(CorefileError, match=r"^--manifests: with --manifests, leave out --kubeconfig: objects come"):
+        from_flags([], ["a.yaml"], [], is_watched=True)
+
+
+MIXED = """\
+a {
+    kubernetes cluster.local
+}
+b {
+    kubernetes b.local {
+        kubeconfig theirs other
+    }
+}
+c {
+    kubernetes c.local {
+        endpoint https://c.test
+    }
+}
+d {
+    kubernetes d.local {
+        manifests d.yaml
+    }
+}
+e:53 e:54 {
+    kubernetes e.local {
+        ttl 30
+    }
+}
+f {
+    whoami
+}
+"""
+
+
+@pytest.mark.parametrize("place", [KUBECONFIG_FLAG, KUBECONFIG_VARIABLE])
+def test_a_kubeconfig_is_put_wherever_a_watched_cluster_names_none(place: Position) -> None:
+    before = parse_corefile(MIXED)
+    after = with_kubeconfig(before, "my config", place)
+    named = [block.kubernetes.kubeconfig if block.kubernetes else None for block in after.blocks]
+    assert named == ["my config", "theirs", "", "", "my config", "my config", None]
+    assert [block.position for block in after.blocks] == [block.position for block in before.blocks]
+    assert after.sources == before.sources
+    for index in (1, 2, 3, 6):
+        assert after.blocks[index] == before.blocks[index]
+    assert parse_corefile(print_corefile(after)) == after
+    assert print_corefile(after).count('kubeconfig "my config"\n') == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "place", "message"),
+    [
+        ("a\nb{$C}", KUBECONFIG_VARIABLE, "KUBECONFIG: the path `a\nb{$C}` cannot be used: it holds a reference"),
+        ("a\\ b\\", KUBECONFIG_FLAG, "--kubeconfig: the path `a\\ b\\` cannot be used"),
+        ("", KUBECONFIG_FLAG, "--kubeconfig: the path is empty"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used_is_refused_only_where_one_is_needed(
+    path: str, place: Position, message: str
+) -> None:
+    with pytest.raises(CorefileError) as caught:
+        with_kubeconfig(parse_corefile(MIXED), path, place)
+    assert str(caught.value).startswith(message)
+    needs_none = parse_corefile("a {\n kubernetes a {\n  manifests m\n }\n}\nb {\n whoami\n}")
+    assert with_kubeconfig(needs_none, path, place) is needs_none
 
 
 def test_flags_print_to_a_corefile_that_says_the_same() -> None:
     corefile = from_flags(["127.0.0.1:1053", ":53"], ["a b.yaml"], ["zones/example.org.zone", "x.test=#odd"])
     assert parse_corefile(print_corefile(corefile)) == corefile
+    watched = with_kubeconfig(from_flags([], [], [], is_watched=True), "~/.kube/config", KUBECONFIG_FLAG)
+    assert parse_corefile(print_corefile(watched)) == watched
+    assert print_corefile(watched) == (
+        ".:53 {\n"
+        "    errors\n"
+        "    kubernetes cluster.local in-addr.arpa ip6.arpa {\n"
+        "        kubeconfig ~/.kube/config\n"
+        "        pods insecure\n"
+        "    }\n"
+        "}\n"
+    )

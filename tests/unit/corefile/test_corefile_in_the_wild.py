@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from kdns.corefile import CorefileError, PodMode, parse_corefile
+from kdns.corefile import (
+    CorefileError,
+    Errors,
+    Health,
+    HttpAddress,
+    Kubernetes,
+    PodMode,
+    Prometheus,
+    Ready,
+    ServerBlock,
+    TlsFiles,
+    parse_corefile,
+    print_corefile,
+)
+from kdns.corefile.flags import CLUSTER_ZONES
 from kdns.corefile.imports import flatten, no_files
-from kdns.corefile.lexer import lex
 from kdns.corefile.parser import parse_blocks
+from kdns.wire.name import ROOT
+
+SECOND = 10**9
 
 KUBEADM = """\
 .:53 {
@@ -113,9 +131,9 @@ def test_the_language_of_each_is_understood(name: str, directives: list[int]) ->
 @pytest.mark.parametrize(
     ("name", "refused"),
     [
-        ("kubeadm", "3:5: `health`"),
+        ("kubeadm", "13:5: `forward`"),
         ("node-local", "3:5: `cache`"),
-        ("k3s", "3:5: `health`"),
+        ("k3s", "9:5: `hosts`"),
         ("template", "2:5: `template`"),
     ],
 )
@@ -125,29 +143,76 @@ def test_the_first_directive_that_kdns_lacks_is_named(name: str, refused: str) -
     assert str(caught.value) == f"{name}:{refused} is a directive of CoreDNS that kdns does not have (yet)"
 
 
+LACKING = ("forward", "cache", "loop", "reload", "hosts")
+
+
+def without(lacking: tuple[str, ...], text: str) -> str:
+    """The text without these directives and what stands in their braces."""
+    return re.sub(rf"^ +(?:{'|'.join(lacking)})\b[^\n]*?(?:\{{\n[^}}]*\}})?\n", "", text, flags=re.MULTILINE)
+
+
 def test_kubeadms_corefile_without_what_is_lacking_is_served() -> None:
-    lacking = ("health", "ready", "prometheus", "forward", "cache", "loop", "reload")
-    (block,) = parse_blocks(lex(KUBEADM, "C"))
-    kept = [statement.name.text for statement in block.statements if statement.name.text not in lacking]
-    assert kept == ["errors", "kubernetes", "loadbalance"]
+    corefile = parse_corefile(without(LACKING, KUBEADM))
+    (served,) = corefile.blocks
+    assert served == ServerBlock(
+        (ROOT,),
+        errors=Errors(),
+        health=Health(lameduck_ns=5 * SECOND),
+        ready=Ready(),
+        kubernetes=Kubernetes(CLUSTER_ZONES, ttl=30, pods=PodMode.INSECURE, fallthrough=CLUSTER_ZONES[1:]),
+        prometheus=Prometheus(HttpAddress("", 9153)),
+        loadbalance=True,
+    )
+    assert served.kubernetes is not None
+    assert served.kubernetes.is_in_cluster
+    assert corefile.lameduck_ns == 5 * SECOND
+    assert print_corefile(corefile) == (
+        ".:53 {\n"
+        "    ready\n"
+        "    health {\n"
+        "        lameduck 5s\n"
+        "    }\n"
+        "    prometheus :9153\n"
+        "    errors\n"
+        "    loadbalance\n"
+        "    kubernetes cluster.local in-addr.arpa ip6.arpa {\n"
+        "        ttl 30\n"
+        "        pods insecure\n"
+        "        fallthrough in-addr.arpa ip6.arpa\n"
+        "    }\n"
+        "}\n"
+    )
+
+
+def test_k3ss_corefile_without_what_is_lacking_is_served() -> None:
+    corefile = parse_corefile(without(LACKING, K3S), read=lambda pattern: [])
+    (served,) = corefile.blocks
+    assert (served.health, served.ready) == (Health(), Ready())
+    assert served.kubernetes is not None
+    assert (served.kubernetes.ttl, served.kubernetes.is_in_cluster) == (5, True)
+    assert corefile.lameduck_ns == 0
+
+
+def test_the_node_caches_corefile_without_what_is_lacking_has_its_probes() -> None:
+    blocks = parse_corefile(without(LACKING, NODE_LOCAL)).blocks
+    assert blocks[0].health == Health(HttpAddress("169.254.20.10", 8080))
+    assert blocks[0].prometheus == Prometheus(HttpAddress("", 9253))
+    assert [block.health for block in blocks[1:]] == [None, None]
+
+
+def test_a_cluster_watched_from_outside_as_coredns_documents_it() -> None:
     (served,) = parse_corefile(
-        """.:53 {
-    errors
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
-       manifests dump.json
-       pods insecure
-       fallthrough in-addr.arpa ip6.arpa
-       ttl 30
+        """. {
+    kubernetes cluster.local {
+        endpoint https://k8s-endpoint:8443
+        tls cert key cacert
     }
-    loadbalance
 }
 """
     ).blocks
-    assert served.kubernetes is not None
-    assert (served.kubernetes.ttl, served.kubernetes.pods) == (30, PodMode.INSECURE)
-    assert served.kubernetes.fallthrough == served.kubernetes.zones[1:]
-    assert served.loadbalance
-    assert served.errors is not None
+    assert served.kubernetes == Kubernetes(
+        CLUSTER_ZONES[:1], endpoint="https://k8s-endpoint:8443", tls=TlsFiles("cert", "key", "cacert")
+    )
 
 
 def test_indented_closing_braces_and_odd_spacing_are_fine() -> None:

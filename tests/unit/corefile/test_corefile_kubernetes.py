@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from kdns.corefile import CorefileError, Kubernetes, PodMode, parse_corefile, parse_selector, print_corefile
+from kdns.corefile import (
+    CorefileError,
+    Kubernetes,
+    PodMode,
+    TlsFiles,
+    parse_corefile,
+    parse_selector,
+    print_corefile,
+)
 from kdns.wire.name import ROOT, from_text
 
 CLUSTER = from_text("cluster.local")
@@ -26,6 +34,22 @@ def refusal(options: str, zones: str = "cluster.local", key: str = ".") -> str:
     return str(caught.value)
 
 
+def watching(options: str = "") -> str:
+    return f". {{\n  kubernetes cluster.local {{\n    {options}\n  }}\n}}\n"
+
+
+def watched(options: str = "") -> Kubernetes:
+    (block,) = parse_corefile(watching(options)).blocks
+    assert block.kubernetes is not None
+    return block.kubernetes
+
+
+def watched_refusal(options: str) -> str:
+    with pytest.raises(CorefileError) as caught:
+        watched(options)
+    return str(caught.value)
+
+
 def test_the_defaults_are_those_of_coredns() -> None:
     assert kubernetes() == Kubernetes(
         zones=(CLUSTER,),
@@ -39,6 +63,12 @@ def test_the_defaults_are_those_of_coredns() -> None:
         ignore_empty_service=False,
         fallthrough=None,
         manifests=("objects.yaml",),
+        kubeconfig="",
+        context="",
+        endpoint="",
+        tls=None,
+        startup_timeout_ns=5 * 10**9,
+        terminating_serving=False,
     )
 
 
@@ -62,6 +92,7 @@ def test_the_directive_remembers_where_it_stands() -> None:
         ('labels "a=b, !c"', {"labels": parse_selector("a=b,!c")}),
         ("noendpoints", {"noendpoints": True}),
         ("ignore empty_service", {"ignore_empty_service": True}),
+        ("terminating serving", {"terminating_serving": True}),
         ("fallthrough", {"fallthrough": (ROOT,)}),
         ("fallthrough .", {"fallthrough": (ROOT,)}),
         ("fallthrough IN-ADDR.arpa", {"fallthrough": (from_text("in-addr.arpa"),)}),
@@ -96,11 +127,135 @@ def test_reverse_zones_alone_are_refused(zones: str, key: str) -> None:
     assert refusal("", zones, key).startswith("Corefile:2:3: `kubernetes` needs a zone for names")
 
 
-def test_a_cluster_without_manifests_is_refused_for_now() -> None:
-    with pytest.raises(CorefileError, match=r"^C:2:2: `kubernetes` without objects: .* add `manifests PATH...`$"):
-        parse_corefile(".\n kubernetes cluster.local", "C")
-    with pytest.raises(CorefileError, match="does not watch an API server yet"):
-        parse_corefile(".:53 {\n errors\n kubernetes cluster.local in-addr.arpa {\n  pods insecure\n }\n}")
+def test_without_manifests_the_api_server_of_the_cluster_around_us_is_watched() -> None:
+    whole = parse_corefile(".\nkubernetes cluster.local")
+    (block,) = whole.blocks
+    assert block.kubernetes == Kubernetes((CLUSTER,))
+    assert block.kubernetes.is_watched
+    assert block.kubernetes.is_in_cluster
+    assert (kubernetes().is_watched, kubernetes().is_in_cluster) == (False, False)
+    assert print_corefile(whole) == ".:53 {\n    kubernetes cluster.local\n}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("kubeconfig /root/.kube/config", {"kubeconfig": "/root/.kube/config", "context": ""}),
+        ('kubeconfig "my config" "kind kind"', {"kubeconfig": "my config", "context": "kind kind"}),
+        ("endpoint https://api.test:6443", {"endpoint": "https://api.test:6443", "tls": None}),
+        ("endpoint http://[::1]:8080/clusters/a", {"endpoint": "http://[::1]:8080/clusters/a"}),
+        (
+            "endpoint https://api.test\ntls cert.pem key.pem ca.pem",
+            {"endpoint": "https://api.test", "tls": TlsFiles("cert.pem", "key.pem", "ca.pem")},
+        ),
+        ('tls "" "" "c a"\nendpoint HTTPS://api.test', {"tls": TlsFiles("", "", "c a")}),
+        ('endpoint https://api.test\ntls cert key ""', {"tls": TlsFiles("cert", "key", "")}),
+        ("startup_timeout 1m30s", {"startup_timeout_ns": 90 * 10**9}),
+        ("startup_timeout 0", {"startup_timeout_ns": 0}),
+        ("terminating serving", {"terminating_serving": True}),
+        ("kubeconfig a\nstartup_timeout 1s\npods verified", {"kubeconfig": "a", "pods": PodMode.VERIFIED}),
+    ],
+)
+def test_each_option_of_a_watch_sets_its_field_and_is_printed(options: str, expected: dict[str, object]) -> None:
+    found = watched(options)
+    assert {name: getattr(found, name) for name in expected} == expected
+    assert found.is_watched
+    assert found.is_in_cluster == (not found.kubeconfig and not found.endpoint)
+    whole = parse_corefile(watching(options))
+    assert parse_corefile(print_corefile(whole)) == whole
+
+
+def test_what_is_watched_is_printed_before_what_is_answered() -> None:
+    text = watching("terminating serving\nttl 30\nstartup_timeout 10s\ntls c k a\nendpoint https://api.test")
+    assert print_corefile(parse_corefile(text)) == (
+        ".:53 {\n"
+        "    kubernetes cluster.local {\n"
+        "        endpoint https://api.test\n"
+        "        tls c k a\n"
+        "        startup_timeout 10s\n"
+        "        ttl 30\n"
+        "        terminating serving\n"
+        "    }\n"
+        "}\n"
+    )
+
+
+@pytest.mark.parametrize("option", ["apiserver_qps 0.5", "apiserver_burst 200", "apiserver_max_inflight 50"])
+def test_limits_of_requests_are_taken_without_effect(option: str) -> None:
+    assert watched(option) == watched()
+    assert watched_refusal(option.split()[0]).endswith(f"`{option.split()[0]}` needs a number")
+    assert "3:5" in watched_refusal(option.split()[0])
+    assert "a number expected, not `fast`" in watched_refusal(option.split()[0] + " fast")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("manifests a\nkubeconfig b", "4:1: `manifests` and `kubeconfig` exclude each other: objects come"),
+        ("kubeconfig b\nmanifests a", "4:1: `manifests` and `kubeconfig` exclude each other: objects come"),
+        ("manifests a\nendpoint https://b", "4:1: `manifests` and `endpoint` exclude each other: objects come from"),
+        ("tls a b c\nmanifests a", "4:1: `manifests` and `tls` exclude each other: with files there is no"),
+        ("manifests a\nstartup_timeout 5s", "4:1: `manifests` and `startup_timeout` exclude each other: with files"),
+        ("manifests a\napiserver_qps 5", "4:1: `manifests` and `apiserver_qps` exclude each other: with files"),
+        ("endpoint https://b\nkubeconfig a", "4:1: `kubeconfig` and `endpoint` exclude each other: each names"),
+        ("kubeconfig a\ntls a b c", "4:1: `kubeconfig` and `tls` exclude each other: a kubeconfig names its own"),
+        ("ttl 5\ntls a b c", "4:1: `tls` is for an `endpoint`: add `endpoint URL`, or leave `tls` out"),
+        ("endpoint http://b\ntls a b c", "4:1: `tls` has no use for http://b: write https://, or leave `tls` out"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused_at_the_later_one(options: str, message: str) -> None:
+    assert watched_refusal(options).startswith(f"Corefile:{message}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("kubeconfig", "3:5: `kubeconfig` needs the path of a kubeconfig"),
+        ('kubeconfig ""', "3:16: an argument of `kubeconfig` is empty: is the environment variable in it set?"),
+        ("kubeconfig a {$CONTEXT}", "3:18: an argument of `kubeconfig` is empty"),
+        ("kubeconfig a b c", "3:20: `kubeconfig` takes PATH [CONTEXT]"),
+        ("kubeconfig a\nkubeconfig b", "4:1: `kubeconfig` is already given at Corefile:3:5"),
+        ("endpoint", "3:5: `endpoint` needs the URL of an API server"),
+        ("endpoint https://a https://b", "3:24: `endpoint` takes one URL; CoreDNS, too, uses only the first"),
+        ("tls a b", "3:5: `tls` takes three files: CERT KEY CACERT"),
+        ("tls a b c d", "3:5: `tls` takes three files: CERT KEY CACERT"),
+        ('tls a "" c', "3:5: an argument of `tls` is empty: give CERT and KEY together"),
+        ('tls "" "" ""', "3:5: an argument of `tls` is empty"),
+        ("startup_timeout", "3:5: `startup_timeout` needs a duration"),
+        ("startup_timeout 5", "3:21: `5` is no duration: write it as in 30s"),
+        ("startup_timeout -5s", "3:21: `-5s` is no duration"),
+        ("terminating", "3:5: `terminating` needs serving"),
+        ("terminating ready", "3:17: `terminating` knows only serving, not `ready`"),
+        ("kubeconf a", "3:5: `kubernetes` has no option `kubeconf`: did you mean `kubeconfig`?"),
+    ],
+)
+def test_what_is_wrong_with_a_watch_is_refused_where_it_stands(options: str, message: str) -> None:
+    assert watched_refusal(options).startswith(f"Corefile:{message}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "192.0.2.1:6443",
+        "api.test",
+        "//api.test",
+        "https://",
+        "https://:6443",
+        "ftp://api.test",
+        "unix:///run/api.sock",
+        "https://api.test:0",
+        "https://api.test:66666",
+        "https://api.test:port",
+        "https://[::1",
+        "https://user:secret@api.test",
+        "https://api.test?watch=1",
+        "https://api.test/#top",
+        "https://api. test",
+    ],
+)
+def test_an_endpoint_that_is_no_http_url_is_refused(url: str) -> None:
+    message = f"Corefile:3:14: `{url}` is no URL of an API server: write it as in https://192.0.2.1:6443"
+    assert watched_refusal(f'endpoint "{url}"') == message
 
 
 def test_a_second_cluster_in_a_block_is_refused_with_the_place_of_the_first() -> None:
@@ -111,22 +266,14 @@ def test_a_second_cluster_in_a_block_is_refused_with_the_place_of_the_first() ->
 
 
 @pytest.mark.parametrize(
-    "option",
+    ("option", "message"),
     [
-        "endpoint https://api.test",
-        "kubeconfig /root/.kube/config context",
-        "tls cert key ca",
-        "startup_timeout 5s",
-        "apiserver_qps 100",
-        "apiserver_burst 200",
-        "apiserver_max_inflight 50",
-        "multicluster clusterset.local",
-        "zonal",
+        ("multicluster clusterset.local", "kdns does not serve the services of other clusters (ServiceImport)"),
+        ("zonal", "kdns has no names for zones (`_zone`)"),
     ],
 )
-def test_options_that_need_an_api_server_are_refused_as_such(option: str) -> None:
-    name = option.split()[0]
-    assert refusal(option).startswith(f"Corefile:4:5: `{name}`: kdns does not watch an API server yet")
+def test_options_that_kdns_does_not_have_are_refused_as_such(option: str, message: str) -> None:
+    assert watched_refusal(option) == f"Corefile:3:5: `{option.split()[0]}`: {message}: remove the line"
 
 
 @pytest.mark.parametrize("option", ["resyncperiod 5m", "upstream", "transfer to *"])
@@ -161,7 +308,7 @@ def test_options_that_coredns_dropped_are_refused_as_such(option: str) -> None:
         ("namespaces ok Bad", "4:19: `Bad` cannot be the name of a namespace"),
         ("namespaces a.b", "cannot be the name of a namespace"),
         ("namespaces " + "a" * 64, "cannot be the name of a namespace"),
-        ("namespaces a\nnamespace_labels b", "2:3: `namespaces` and `namespace_labels` exclude each other"),
+        ("namespaces a\nnamespace_labels b", "5:1: `namespaces` and `namespace_labels` exclude each other"),
         ("labels", "4:5: `labels` needs a label selector"),
         ("labels a in (b, c d", "4:23: `labels` is no label selector: `,` or `)` expected"),
         ("labels a=b,,c", "4:16: `labels` is no label selector: a label key expected"),

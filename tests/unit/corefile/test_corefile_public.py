@@ -23,7 +23,7 @@ VALUES = [
 
 def test_the_public_names_are_these() -> None:
     assert kdns.corefile.__all__ == sorted(kdns.corefile.__all__)
-    functions = {"decode", "from_flags", "parse_corefile", "parse_selector", "print_corefile"}
+    functions = {"decode", "from_flags", "parse_corefile", "parse_selector", "print_corefile", "read_settings"}
     assert functions < set(kdns.corefile.__all__)
     assert all(hasattr(kdns.corefile, name) for name in kdns.corefile.__all__)
 
