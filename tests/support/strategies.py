@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from kdns.wire.name import ROOT, from_text, join
 from kdns.zone.addresses import dashed, reverse_name
 from kdns.zone.delta import ZoneDelta, next_serial
-from kdns.zone.packed import all_addresses
 from kdns.zone.subtree import HostSet, Port, Subtree
 from tests.support.engines import CLUSTER, IN_ADDR, IP6
 from tests.support.messages import COOKIE, DO, opt, option
-from tests.support.subtrees import packed
+from tests.support.subtrees import all_addresses, packed
 
 NAMESPACES = (b"\x04shop", b"\x02db", b"\x03svc")
 NAMES = (b"\x03web", b"\x02db", b"\x04_tcp", b"\x031-2")
