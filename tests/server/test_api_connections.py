@@ -1,0 +1,650 @@
+"""Streams over real connections: TLS and whom it believes, credentials that change, proxies, failing networks."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdns.kube.request import Fault
+from kdns.server.apiclient import ApiAccess, ApiClient, Limits, connect_to
+from kdns.server.dialing import KEEPALIVE_COUNT, KEEPALIVE_IDLE_SECONDS, KEEPALIVE_INTERVAL_SECONDS, dial
+from kdns.server.streams import Streams
+from tests.support.arrivals import Answer, Heard, get
+from tests.support.kubeconfigs import inline, kubeconfig, plugin, runs
+from tests.support.peerserver import PATIENCE, Authority, Peer, Talk
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 6\r\n\r\nStatus"
+SECRET = "s3cr3t-t0ken"
+HASTY = Limits(connect=0.3, send=0.3, read=0.3, load=PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+def _ok(talk: Talk) -> None:
+    talk.request()
+    talk.send(OK)
+
+
+def _silent(talk: Talk) -> None:
+    talk.request()
+    talk.wait_for_end()
+
+
+@contextmanager
+def _open(client: ApiClient) -> Iterator[tuple[Streams, Heard]]:
+    streams = Streams(client)
+    yield streams, Heard(streams)
+    streams.close_all()
+    for thread in threading.enumerate():
+        if thread.name.startswith("kdns-stream-"):
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+    os.close(streams.fileno())
+
+
+def _ask(client: ApiClient, *query: tuple[str, str]) -> Answer:
+    with _open(client) as (streams, heard):
+        streams.open(1, get("/api/v1/services", *query))
+        return heard.answer(1)
+
+
+def _client(
+    directory: Path, peer: Peer, cluster: dict[str, Any], user: dict[str, Any], limits: Limits | None = None
+) -> ApiClient:
+    """A client that is told by a kubeconfig to ask the peer."""
+    server = {"server": f"https://127.0.0.1:{peer.port}"} | cluster
+    return connect_to(ApiAccess(kubeconfig(directory, server, user)), limits or Limits())
+
+
+def _anybody(directory: Path, peer: Peer, authority: Authority, limits: Limits | None = None) -> ApiClient:
+    """A client without credentials, which trusts the authority."""
+    (directory / "authority.crt").write_text(authority.pem)
+    access = ApiAccess(endpoint=f"https://127.0.0.1:{peer.port}", ca=str(directory / "authority.crt"))
+    return connect_to(access, limits)
+
+
+def _trusting(authority: Authority) -> dict[str, Any]:
+    return {"certificate-authority-data": inline(authority.pem)}
+
+
+# Whom to believe
+
+
+def test_a_server_with_a_certificate_of_the_given_ca_is_asked(tmp_path: Path, authority: Authority) -> None:
+    with Peer(_ok, authority.server("127.0.0.1")) as peer:
+        answer = _ask(_client(tmp_path, peer, _trusting(authority), {"token": SECRET}), ("limit", "1"))
+        assert (answer.status, answer.body, answer.failure) == (200, b"ok", None)
+        assert peer.asked[0].line == "GET /api/v1/services?limit=1 HTTP/1.1"
+        assert peer.asked[0].headers["authorization"] == f"Bearer {SECRET}"
+        assert "accept-encoding" not in peer.asked[0].headers
+
+
+def test_the_identity_of_a_cluster_is_asked_for_like_anything_else(tmp_path: Path, authority: Authority) -> None:
+    with (
+        Peer(_ok, authority.server("127.0.0.1")) as peer,
+        _open(_client(tmp_path, peer, _trusting(authority), {"token": SECRET})) as (streams, heard),
+    ):
+        query = (("fieldSelector", "metadata.name=kube-system"), ("limit", "1"))
+        streams.open(99, get("/api/v1/namespaces", *query))
+        assert heard.answer(99).body == b"ok"
+        assert "/api/v1/namespaces?fieldSelector=metadata.name%3Dkube-system&limit=1" in peer.asked[0].line
+
+
+def test_a_server_of_another_ca_is_sent_nothing(tmp_path: Path, authority: Authority) -> None:
+    with Peer(_ok, Authority().server("127.0.0.1")) as peer:
+        answer = _ask(_client(tmp_path, peer, _trusting(authority), {"token": SECRET}))
+        assert answer.fault is Fault.TLS
+        assert answer.text.startswith(f"https://127.0.0.1:{peer.port}: TLS: ")
+        assert f"its certificate is not signed by {tmp_path}/config:17: give the CA" in answer.text
+        assert peer.asked == []
+
+
+def test_without_a_ca_the_systems_are_believed_and_nobody_else(authority: Authority) -> None:
+    with Peer(_ok, authority.server("127.0.0.1")) as peer:
+        answer = _ask(connect_to(ApiAccess(endpoint=f"https://127.0.0.1:{peer.port}")))
+        assert answer.fault is Fault.TLS
+        assert "is not signed by the system's certificates" in answer.text
+
+
+def test_a_server_of_another_name_is_sent_nothing(tmp_path: Path, authority: Authority) -> None:
+    with Peer(_ok, authority.server("kubernetes.default.svc", "10.96.0.1")) as peer:
+        answer = _ask(_client(tmp_path, peer, _trusting(authority), {"token": SECRET}))
+        assert answer.fault is Fault.TLS
+        assert "is for another name (IP address mismatch, certificate is not valid for '127.0.0.1')" in answer.text
+        assert peer.asked == []
+
+
+def test_another_name_can_be_given_for_the_server(tmp_path: Path, authority: Authority) -> None:
+    with Peer(_ok, authority.server("kubernetes.default.svc")) as peer:
+        cluster = _trusting(authority) | {"tls-server-name": "kubernetes.default.svc"}
+        assert _ask(_client(tmp_path, peer, cluster, {})).status == 200
+        wrong = _ask(_client(tmp_path, peer, cluster | {"tls-server-name": "other.svc"}, {}))
+        assert "Hostname mismatch, certificate is not valid for 'other.svc'" in wrong.text
+
+
+def test_an_expired_certificate_is_told_as_such(tmp_path: Path, authority: Authority) -> None:
+    with Peer(_ok, authority.server("127.0.0.1", until=datetime.now(UTC) - timedelta(days=1))) as peer:
+        answer = _ask(_client(tmp_path, peer, _trusting(authority), {"token": SECRET}))
+        assert (answer.fault, peer.asked) == (Fault.TLS, [])
+        assert "its certificate has expired" in answer.text
+
+
+def test_an_intermediate_ca_is_enough(tmp_path: Path, authority: Authority) -> None:
+    intermediate = Authority(authority.ca.create_child_ca())
+    with Peer(_ok, intermediate.server("127.0.0.1")) as peer:
+        assert _ask(_client(tmp_path, peer, _trusting(intermediate), {})).status == 200
+
+
+def test_what_speaks_no_tls_is_told_as_such(tmp_path: Path, authority: Authority) -> None:
+    def script(talk: Talk) -> None:
+        talk.sock.recv(65536)
+        talk.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        talk.wait_for_end()
+
+    with Peer(script) as peer:
+        answer = _ask(_anybody(tmp_path, peer, authority))
+        assert answer.fault is Fault.TLS
+        assert "does not speak TLS: is the URL to begin with http://?" in answer.text
+
+
+# Who we are
+
+
+def test_a_client_certificate_is_shown(tmp_path: Path, authority: Authority) -> None:
+    certificate, key = authority.client()
+    with Peer(_ok, authority.server("127.0.0.1", clients=authority)) as peer:
+        user = {"client-certificate-data": inline(certificate), "client-key-data": inline(key)}
+        assert _ask(_client(tmp_path, peer, _trusting(authority), user)).status == 200
+        names = {name: str(tmp_path / name) for name in ("certificate", "key", "ca")}
+        for name, pem in (("certificate", certificate), ("key", key), ("ca", authority.pem)):
+            Path(names[name]).write_text(pem)
+        access = ApiAccess(endpoint=f"https://127.0.0.1:{peer.port}", **names)
+        assert _ask(connect_to(access)).status == 200
+
+
+def test_a_client_certificate_that_is_missing_or_not_accepted_is_told(tmp_path: Path, authority: Authority) -> None:
+    certificate, key = Authority().client()
+    with Peer(_ok, authority.server("127.0.0.1", clients=authority)) as peer:
+        missing = _ask(_anybody(tmp_path, peer, authority))
+        user = {"client-certificate-data": inline(certificate), "client-key-data": inline(key)}
+        foreign = _ask(_client(tmp_path, peer, _trusting(authority), user))
+        # In TLS 1.3 a server refuses after the handshake; its reset may overtake its words.
+        assert {missing.fault, foreign.fault} <= {Fault.TLS, Fault.BROKEN}
+        if missing.fault is Fault.TLS:
+            assert "wants a client certificate, and we have no client certificate" in missing.text
+        if foreign.fault is Fault.TLS:
+            assert f"does not accept our client certificate ({tmp_path}/config:2" in foreign.text
+
+
+def test_a_service_accounts_token_is_read_anew_for_each_connection(tmp_path: Path, authority: Authority) -> None:
+    (tmp_path / "ca.crt").write_text(authority.pem)
+    token = tmp_path / "token"
+    with Peer(_ok, authority.server("127.0.0.1")) as peer:
+        environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(peer.port)}
+        client = connect_to(ApiAccess(), environment=environment, service_account=str(tmp_path))
+        with _open(client) as (streams, heard):
+            for text in ("one", "two"):
+                token.write_text(text)
+                streams.open(1, get("/x"))
+                assert heard.answer(1).status == 200
+            token.unlink()
+            streams.open(1, get("/x"))
+            answer = heard.answer(1)
+            assert (answer.fault, answer.text) == (
+                Fault.CREDENTIALS,
+                f"{token}: cannot be read: No such file or directory",
+            )
+            token.write_text("three")
+            streams.open(1, get("/x"))
+            assert heard.answer(1).status == 200
+        sent = [asked.headers["authorization"] for asked in peer.asked]
+        assert sent == ["Bearer one", "Bearer two", "Bearer three"]
+
+
+def _demanding(token: str) -> Callable[[Talk], None]:
+    def script(talk: Talk) -> None:
+        talk.send(OK if talk.request().headers.get("authorization") == f"Bearer {token}" else UNAUTHORIZED)
+
+    return script
+
+
+def test_a_401_is_tried_once_more_with_a_token_that_is_read_again(tmp_path: Path, authority: Authority) -> None:
+    (tmp_path / "ca.crt").write_text(authority.pem)
+    token = tmp_path / "token"
+    token.write_text("old")
+
+    def script(talk: Talk) -> None:
+        asked = talk.request()
+        token.write_text("new")  # rotated while it was on its way
+        talk.send(OK if asked.headers["authorization"] == "Bearer new" else UNAUTHORIZED)
+
+    with Peer(script, authority.server("127.0.0.1")) as peer:
+        environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(peer.port)}
+        answer = _ask(connect_to(ApiAccess(), environment=environment, service_account=str(tmp_path)))
+        assert (answer.status, answer.body) == (200, b"ok")
+        assert [asked.headers["authorization"] for asked in peer.asked] == ["Bearer old", "Bearer new"]
+
+
+def test_a_401_is_passed_on_after_one_more_attempt(tmp_path: Path, authority: Authority) -> None:
+    with Peer(_demanding("other"), authority.server("127.0.0.1")) as peer:
+        answer = _ask(_client(tmp_path, peer, _trusting(authority), {"token": SECRET}))
+        assert (answer.status, answer.body, answer.failure) == (401, b"Status", None)
+        assert len(peer.asked) == 2
+
+
+def test_a_401_makes_a_plugin_run_again_once(tmp_path: Path, authority: Authority) -> None:
+    user = plugin(tmp_path, "give(token=f'token-{runs}')")
+    with (
+        Peer(_demanding("token-2"), authority.server("127.0.0.1")) as peer,
+        _open(_client(tmp_path, peer, _trusting(authority), user)) as (streams, heard),
+    ):
+        for owner in range(4):
+            streams.open(owner, get("/x"))
+        assert [heard.answer(owner).status for owner in range(4)] == [200] * 4
+        assert runs(tmp_path) == 2
+        streams.open(1, get("/x"))
+        assert heard.answer(1).status == 200
+        assert runs(tmp_path) == 2
+
+
+def test_a_plugin_that_fails_after_a_401_is_told(tmp_path: Path, authority: Authority) -> None:
+    body = "give(token='old') if runs == 1 else sys.exit('your session has expired: log in')"
+    with Peer(_demanding("new"), authority.server("127.0.0.1")) as peer:
+        answer = _ask(_client(tmp_path, peer, _trusting(authority), plugin(tmp_path, body)))
+        assert (answer.status, answer.fault) == (None, Fault.CREDENTIALS)
+        assert "your session has expired: log in" in answer.text
+        assert len(peer.asked) == 1
+
+
+def test_a_plugin_that_hangs_is_a_failure_of_credentials(tmp_path: Path, authority: Authority) -> None:
+    with Peer(_ok, authority.server("127.0.0.1")) as peer:
+        user = plugin(tmp_path, "import signal; signal.pause()")
+        answer = _ask(_client(tmp_path, peer, _trusting(authority), user, Limits(load=1.0)))
+        assert answer.fault is Fault.CREDENTIALS
+        assert "no credentials within 1 s" in answer.text
+
+
+def test_an_edited_kubeconfig_is_used_after_a_401(tmp_path: Path, authority: Authority) -> None:
+    with Peer(_demanding("new"), authority.server("127.0.0.1")) as peer:
+        client = _client(tmp_path, peer, _trusting(authority), {"token": "old"})
+        assert _ask(client).status == 401
+        server = {"server": f"https://127.0.0.1:{peer.port}"} | _trusting(authority)
+        kubeconfig(tmp_path, server, {"token": "new"})
+        assert _ask(client).status == 200
+
+
+def test_a_new_ca_in_a_file_is_believed_from_the_next_connection_on(tmp_path: Path, authority: Authority) -> None:
+    other = Authority()
+    (tmp_path / "ca.crt").write_text(other.pem)
+    with Peer(_ok, authority.server("127.0.0.1")) as peer:
+        client = _client(tmp_path, peer, {"certificate-authority": "ca.crt"}, {})
+        assert _ask(client).fault is Fault.TLS
+        (tmp_path / "ca.crt").write_text(other.pem + authority.pem)
+        assert _ask(client).status == 200
+
+
+def test_over_http_no_token_is_sent(tmp_path: Path) -> None:
+    with Peer(_ok) as peer:
+        path = kubeconfig(tmp_path, {"server": f"http://127.0.0.1:{peer.port}"}, {"token": SECRET})
+        assert _ask(connect_to(ApiAccess(path))).status == 200
+        assert "authorization" not in peer.asked[0].headers
+
+
+def test_a_redirect_is_not_followed(tmp_path: Path, authority: Authority) -> None:
+    with Peer(_ok) as elsewhere:
+
+        def script(talk: Talk) -> None:
+            talk.request()
+            talk.send(b"HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:%d/\r\n\r\n" % elsewhere.port)
+
+        with Peer(script) as peer:
+            answer = _ask(connect_to(ApiAccess(endpoint=f"http://127.0.0.1:{peer.port}")))
+            assert (answer.status, answer.headers["location"]) == (307, f"http://127.0.0.1:{elsewhere.port}/")
+        assert elsewhere.asked == []
+
+
+# Proxies
+
+
+def _connecting(talk: Talk) -> None:
+    """A proxy that connects through."""
+    host, _, port = talk.request().line.split()[1].rpartition(":")
+    with socket.create_connection((host, int(port))) as other:
+        talk.send(b"HTTP/1.1 200 Connection established\r\nProxy-Agent: test\r\n\r\n")
+        poll = select.poll()
+        ends = {talk.sock.fileno(): (talk.sock, other), other.fileno(): (other, talk.sock)}
+        for fd in ends:
+            poll.register(fd, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll(PATIENCE * 1000):
+                data = ends[fd][0].recv(65536)
+                if not data:
+                    return
+                ends[fd][1].sendall(data)
+
+
+def test_a_proxy_connects_us_without_seeing_what_we_say(tmp_path: Path, authority: Authority) -> None:
+    with Peer(_ok, authority.server("127.0.0.1")) as peer, Peer(_connecting) as proxy:
+        cluster = _trusting(authority) | {"proxy-url": f"http://me:p%40ss@127.0.0.1:{proxy.port}"}
+        assert _ask(_client(tmp_path, peer, cluster, {"token": SECRET})).status == 200
+        asked = proxy.asked[0]
+        assert asked.line == f"CONNECT 127.0.0.1:{peer.port} HTTP/1.1"
+        assert asked.headers["proxy-authorization"] == "Basic bWU6cEBzcw=="
+        assert "authorization" not in asked.headers
+        assert peer.asked[0].headers["authorization"] == f"Bearer {SECRET}"
+        assert "proxy-authorization" not in peer.asked[0].headers
+
+
+PROXY_TROUBLE = [
+    (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", Fault.UNREACHABLE, "it answers 407 Proxy Authentication"),
+    (b"HTTP/1.1 503 No\r\n\r\n", Fault.UNREACHABLE, "it answers 503 No"),
+    (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", Fault.MALFORMED, "not the beginning of an HTTP/1.1 response"),
+    (b"HTTP/1.1 200 OK\r\n", Fault.MALFORMED, "no HTTP answer to CONNECT"),
+    (b"HTTP/1.1 200 OK\r\n\r\nmore", Fault.MALFORMED, "more than an answer to CONNECT"),
+]
+
+
+@pytest.mark.parametrize(("sent", "fault", "told"), PROXY_TROUBLE, ids=[told for _, _, told in PROXY_TROUBLE])
+def test_trouble_with_a_proxy_names_the_proxy(
+    tmp_path: Path, authority: Authority, sent: bytes, fault: Fault, told: str
+) -> None:
+    def script(talk: Talk) -> None:
+        talk.request()
+        talk.send(sent)
+
+    with Peer(_ok, authority.server("127.0.0.1")) as peer, Peer(script) as proxy:
+        cluster = _trusting(authority) | {"proxy-url": f"http://me:hunter2@127.0.0.1:{proxy.port}"}
+        answer = _ask(_client(tmp_path, peer, cluster, {"token": SECRET}))
+        assert answer.fault is fault
+        place = f"the proxy http://127.0.0.1:{proxy.port}, to reach https://127.0.0.1:{peer.port}: "
+        assert answer.text.startswith(place + told)
+        assert "hunter2" not in answer.text
+        assert peer.asked == []
+
+
+def test_a_proxy_that_is_not_there_is_refused_by_its_own_name(tmp_path: Path, authority: Authority) -> None:
+    with Peer(_ok, authority.server("127.0.0.1")) as peer:
+        cluster = _trusting(authority) | {"proxy-url": f"http://127.0.0.1:{_unused_port()}"}
+        answer = _ask(_client(tmp_path, peer, cluster, {}))
+        assert answer.fault is Fault.REFUSED
+        assert answer.text.startswith("the proxy http://127.0.0.1:")
+
+
+# Networks that fail
+
+
+def _unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _to(port: int, host: str = "127.0.0.1", scheme: str = "http", limits: Limits = HASTY) -> ApiClient:
+    return connect_to(ApiAccess(endpoint=f"{scheme}://{host}:{port}"), limits)
+
+
+def test_a_refused_connection_is_told_as_such() -> None:
+    port = _unused_port()
+    answer = _ask(_to(port))
+    assert (answer.fault, answer.text) == (
+        Fault.REFUSED,
+        f"http://127.0.0.1:{port}: connection refused: nothing listens there, at the moment or at all",
+    )
+
+
+def test_a_name_that_does_not_resolve_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    answer = _ask(_to(6443, "api.example"))
+    assert answer.fault is Fault.UNREACHABLE
+    assert answer.text == "http://api.example:6443: its name does not resolve: Name or service not known"
+
+
+def test_the_next_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Peer(_ok) as peer:
+        stream = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        found = [(*stream, ("127.0.0.1", _unused_port())), (*stream, ("127.0.0.1", peer.port))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        assert _ask(_to(6443, "api.example")).status == 200
+
+
+@contextmanager
+def _full() -> Iterator[int]:
+    """A port that neither takes nor refuses connections: its queue is full."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    with listener, socket.socket() as first, socket.socket() as last:
+        for sock in (first, last):
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+def test_a_connection_that_is_never_made_is_given_up() -> None:
+    with _full() as port:
+        began = time.monotonic()
+        answer = _ask(_to(port))
+        assert (answer.fault, answer.text) == (Fault.TIMEOUT, f"http://127.0.0.1:{port}: no connection in 0.3 s")
+        assert 0.3 <= time.monotonic() - began < PATIENCE
+
+
+def test_a_stream_that_is_closed_while_it_connects_ends_at_once() -> None:
+    with _full() as port, _open(_to(port, limits=Limits(connect=600.0))) as (streams, heard):
+        streams.open(1, get("/x"))
+        _wait_for_frame("_wait")
+        streams.close(1)
+        _wait_for_no_thread()
+        assert heard.is_quiet()
+
+
+def test_a_handshake_that_is_never_answered_is_given_up(authority: Authority) -> None:
+    with Peer(Talk.wait_for_end) as peer:
+        answer = _ask(_to(peer.port, scheme="https"))
+        assert (answer.fault, answer.text) == (
+            Fault.TIMEOUT,
+            f"https://127.0.0.1:{peer.port}: no TLS handshake for 0.3 s",
+        )
+
+
+def test_a_stream_that_is_closed_in_its_handshake_ends_at_once() -> None:
+    with Peer(Talk.wait_for_end) as peer:
+        client = _to(peer.port, scheme="https", limits=Limits(connect=600.0))
+        with _open(client) as (streams, heard):
+            streams.open(1, get("/x"))
+            _wait_for_frame("start_tls")
+            streams.close(1)
+            _wait_for_no_thread()
+            assert heard.is_quiet()
+        peer.wait_until_idle()
+
+
+@pytest.mark.parametrize("sent",
+    [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"],
+)
+def test_a_connection_that_falls_silent_is_given_up(tmp_path: Path, authority: Authority, sent: bytes) -> None:
+    def script(talk: Talk) -> None:
+        talk.request()
+        talk.send(sent)
+        talk.wait_for_end()
+
+    with Peer(script, authority.server("127.0.0.1")) as peer:
+        client = _anybody(tmp_path, peer, authority, Limits(read=0.3))
+        answer = _ask(client)
+        assert answer.fault is Fault.TIMEOUT
+        assert answer.text.endswith("nothing heard for 0.3 s")
+        assert answer.status == (200 if sent.endswith(b"\r\n\r\n") else None)
+        peer.wait_until_idle()
+
+
+def test_the_read_limit_is_for_silence_and_not_for_the_whole(tmp_path: Path, authority: Authority) -> None:
+    def script(talk: Talk) -> None:
+        talk.request()
+        talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n")
+        for _ in range(12):
+            talk.sock.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                talk.sock.recv(1)
+            talk.sock.settimeout(None)
+            talk.send(b"x")
+
+    with Peer(script) as peer:
+        answer = _ask(_to(peer.port, limits=Limits(read=1.0)))
+        assert (answer.body, answer.failure) == (b"x" * 12, None)
+
+
+def test_a_reset_in_mid_stream_is_broken_after_what_came_before(tmp_path: Path, authority: Authority) -> None:
+    may_reset = threading.Event()
+
+    def script(talk: Talk) -> None:
+        talk.request()
+        talk.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        talk.chunk(b"event\nhalf an ev")
+        assert may_reset.wait(PATIENCE)
+        talk.reset()
+
+    with (
+        Peer(script, authority.server("127.0.0.1")) as peer,
+        _open(_anybody(tmp_path, peer, authority)) as (streams, heard),
+    ):
+        streams.open(1, get("/x"))
+        heard.received(1, 16)
+        may_reset.set()
+        answer = heard.answer(1)
+        assert (answer.body, answer.fault) == (b"event\nhalf an ev", Fault.BROKEN)
+
+
+@pytest.mark.parametrize("how", ["close_notify", "no word"])
+def test_an_end_of_tls_in_mid_stream_is_broken(tmp_path: Path, authority: Authority, how: str) -> None:
+    def script(talk: Talk) -> None:
+        talk.request()
+        talk.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab")
+        if how == "close_notify":
+            talk.sock = talk.sock.unwrap()
+
+    with Peer(script, authority.server("127.0.0.1")) as peer:
+        answer = _ask(_anybody(tmp_path, peer, authority))
+        assert (answer.body, answer.fault) == (b"ab", Fault.BROKEN)
+
+
+def test_over_tls_a_body_without_a_length_is_not_whole_before_the_server_says_so(
+    tmp_path: Path, authority: Authority
+) -> None:
+    def script(talk: Talk) -> None:
+        path = talk.request().line.split()[1]
+        talk.send(b"HTTP/1.0 200 OK\r\n\r\nbody")
+        if path == "/whole":
+            talk.sock.unwrap()
+
+    with (
+        Peer(script, authority.server("127.0.0.1")) as peer,
+        _open(_anybody(tmp_path, peer, authority)) as (streams, heard),
+    ):
+        streams.open(1, get("/whole"))
+        assert heard.answer(1).failure is None
+        streams.open(1, get("/cut"))
+        answer = heard.answer(1)
+        assert (answer.body, answer.fault) == (b"body", Fault.BROKEN)
+
+
+def test_a_closed_stream_ends_its_connection_at_once(tmp_path: Path, authority: Authority) -> None:
+    with (
+        Peer(_silent, authority.server("127.0.0.1")) as peer,
+        _open(_anybody(tmp_path, peer, authority)) as (streams, heard),
+    ):
+        streams.open(1, get("/x"))
+        peer.wait_for_requests(1)
+        streams.close(1)
+        _wait_for_no_thread()
+        peer.wait_until_idle()
+        assert heard.is_quiet()
+
+
+def test_a_large_body_over_tls_comes_whole_however_its_chunks_lie(tmp_path: Path, authority: Authority) -> None:
+    line = bytes(range(32, 127)) * 20 + b"\n"
+    body = line * 4000  # 7.6 MB
+
+    def script(talk: Talk) -> None:
+        talk.request()
+        talk.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        stream = b"".join(b"800\r\n%s\r\n" % body[at : at + 2048] for at in range(0, len(body) // 2048 * 2048, 2048))
+        rest = body[len(body) // 2048 * 2048 :]
+        talk.send(stream + b"%x\r\n%s\r\n0\r\n\r\n" % (len(rest), rest))
+
+    with Peer(script, authority.server("127.0.0.1")) as peer:
+        answer = _ask(_anybody(tmp_path, peer, authority))
+        assert answer.failure is None
+        assert answer.body == body
+
+
+def test_many_connections_over_tls_leave_nothing_behind(tmp_path: Path, authority: Authority) -> None:
+    with (
+        Peer(_silent, authority.server("127.0.0.1")) as peer,
+        _open(_anybody(tmp_path, peer, authority)) as (streams, heard),
+    ):
+        before = len(os.listdir("/proc/self/fd"))
+        for round_ in range(200):
+            streams.open(round_ % 3, get("/x"))
+            if round_ % 2:
+                peer.wait_for_requests(len(peer.asked) + 1)
+        streams.close_all()
+        _wait_for_no_thread()
+        assert heard.is_quiet()
+        deadline = time.monotonic() + PATIENCE
+        while len(os.listdir("/proc/self/fd")) > before:
+            assert time.monotonic() < deadline
+            time.sleep(0)
+
+
+def test_a_dead_path_is_noticed_by_the_kernel() -> None:
+    cancel = os.eventfd(0)
+    with Peer(_silent) as peer, dial("127.0.0.1", peer.port, cancel, HASTY) as connection:
+        sock = connection._sock
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        settings = [
+            sock.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        ]
+        assert settings == [KEEPALIVE_IDLE_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_COUNT] == [15, 5, 3]
+    os.close(cancel)
+
+
+def _stream_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("kdns-stream-")]
+
+
+def _wait_for_no_thread() -> None:
+    for thread in _stream_threads():
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def _wait_for_frame(name: str) -> None:
+    """Wait until a stream's thread is in a function of this name."""
+    deadline = time.monotonic() + PATIENCE
+    while name not in {name for thread in _stream_threads() for name in _functions(thread)}:
+        assert time.monotonic() < deadline
+        time.sleep(0)
+
+
+def _functions(thread: threading.Thread) -> Iterator[str]:
+
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame is not None:
+        yield frame.f_code.co_name
+        frame = frame.f_back
