@@ -2,10 +2,10 @@
 
     image = engine.new_image(); image.apply(delta) ...; engine.publish(image)      the whole, loaded aside
     source = engine.new_source(i); ...; engine.publish_source(i, source)           one zone file, loaded aside
-    engine.apply(delta)                                                            one change of a cluster
+    for _ in engine.apply_in_steps(delta): ...                                     one change of a cluster
 
-Used by one thread. A change is applied between two queries and is whole when the next one is answered; it drops
-exactly the replies it makes wrong. Not here: how deltas arrive (kdns.server.feed).
+Used by one thread. A change is prepared between queries, shows as a whole after its last step, and drops exactly the
+replies it makes wrong. Not here: how deltas arrive (kdns.server.feed).
 """
 
 from __future__ import annotations
@@ -17,28 +17,33 @@ from kdns.answer.responder import Responder
 from kdns.answer.site import Backend, Site
 from kdns.answer.spec import NEGATIVE_TTL, ClusterSpec, FileSpec, SiteSpec, Specification
 from kdns.answer.table import GENERATION
-from kdns.zone.cluster import ClusterState, ForwardZone, ReverseZone, is_reverse
+from kdns.zone.cluster import ForwardZone, ReverseZone, is_reverse
 from kdns.zone.delta import ZoneDelta
 from kdns.zone.masterzone import MasterZone, MasterZoneBuilder
 from kdns.zone.model import Dependency, Zone
+from kdns.zone.state import ClusterState
 
 if TYPE_CHECKING:
     from random import Random
 
 
 class ClusterSource:
-    """A source of subtrees and the zones that show it."""
+    """A source of subtrees and the zones that show it. former: the source whose place it will take."""
 
-    def __init__(self, index: int, spec: ClusterSpec, negative_ttl: int) -> None:
+    def __init__(self, index: int, spec: ClusterSpec, negative_ttl: int, former: ClusterSource | None) -> None:
         self._index = index
         self._spec = spec
         self._negative_ttl = negative_ttl
-        self._state = ClusterState(index)
+        self._state: ClusterState = ClusterState(index, former._state if former else None)
         self.zones = self._make_zones()
 
-    def apply(self, delta: ZoneDelta) -> set[Dependency]:
-        """Make a change; returns what it may have made wrong. A `reset` is for a new source only."""
-        return self._state.apply(delta)
+    def load(self, delta: ZoneDelta) -> None:
+        """Make a change of a source that nothing is answered from yet."""
+        self._state.load(delta)
+
+    def change(self, delta: ZoneDelta) -> Iterator[set[Dependency]]:
+        """See ClusterState.change. A `reset` is for a new source only."""
+        return self._state.change(delta)
 
     def succeed(self, former: ClusterSource) -> None:
         """Take the place of a former source of this index."""
@@ -74,11 +79,10 @@ class FileSource:
         self._apex = spec.apex
         self._zone: MasterZone | None = None
 
-    def apply(self, delta: ZoneDelta) -> set[Dependency]:
-        """Add records. A zone file changes as a whole, so that nothing depends on a part."""
+    def load(self, delta: ZoneDelta) -> None:
+        """Add records."""
         for rrset in delta.rrsets:
             self._builder.add(rrset)
-        return set()
 
     @property
     def zones(self) -> dict[bytes, Zone]:
@@ -99,7 +103,7 @@ class Image:
 
     def apply(self, delta: ZoneDelta) -> None:
         """Apply one part."""
-        self.sources[delta.source].apply(delta)
+        self.sources[delta.source].load(delta)
 
 
 class Engine:
@@ -146,7 +150,10 @@ class Engine:
         """One empty source, to be filled and published."""
         spec = self._specs[index]
         if isinstance(spec, ClusterSpec):
-            return ClusterSource(index, spec, self._negative_ttl)
+            former = self._sources[index] if self._sources else None
+            return ClusterSource(
+                index, spec, self._negative_ttl, former if isinstance(former, ClusterSource) else None
+            )
         return FileSource(index, spec)
 
     def publish(self, image: Image) -> Iterator[None]:
@@ -174,8 +181,24 @@ class Engine:
             responder.replace(source.dependency)
 
     def apply(self, delta: ZoneDelta) -> None:
-        """Apply one change of a cluster's source."""
-        self._drop(self._sources[delta.source].apply(delta))
+        """Apply one change of a cluster's source, at once."""
+        for _ in self.apply_in_steps(delta):
+            pass
+
+    def apply_in_steps(self, delta: ZoneDelta) -> Iterator[None]:
+        """Apply one change of a cluster's source: it is seen as a whole after the last step, and not before.
+
+        Each step is well under a millisecond. No other change may come in between, and no image.
+        """
+        source = self._sources[delta.source]
+        if not isinstance(source, ClusterSource):
+            raise TypeError("a zone file changes as a whole, by publish_source")
+        for changing in source.change(delta):
+            for responder in self._responders.values():
+                yield from responder.drop(changing)
+            yield
+        for zone, cell in self._serials.items():
+            cell[0] = zone.serial.to_bytes(4)
 
     def _site(self, spec: SiteSpec) -> Site:
         """Clusters stand each for themselves; the zone files of a site are one backend: the longest zone wins."""
@@ -198,9 +221,3 @@ class Engine:
 
     def _serial_cell(self, zone: Zone) -> list[bytes]:
         return self._serials.setdefault(zone, [zone.serial.to_bytes(4)])
-
-    def _drop(self, changed: set[Dependency]) -> None:
-        for zone, cell in self._serials.items():
-            cell[0] = zone.serial.to_bytes(4)
-        for responder in self._responders.values():
-            responder.drop(changed)

@@ -9,7 +9,7 @@ Not here: sockets, and the short cut past all this for what is kept (kdns.server
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from struct import Struct
 from typing import TYPE_CHECKING
@@ -91,7 +91,8 @@ class Responder:
 
     def replace(self, changed: Dependency) -> None:
         """A zone file's zone is another now: forget the replies made of the old one."""
-        self.drop({changed})
+        for _ in self.drop({changed}):
+            pass
         self.table.denials.clear()
         self._set_deciders()
 
@@ -104,9 +105,9 @@ class Responder:
         }
         self._deciders = sorted(deciders.items(), key=lambda item: len(item[0]), reverse=True)
 
-    def drop(self, changed: set[Dependency]) -> None:
-        """Forget the replies made of what changed."""
-        self.table.drop(changed)
+    def drop(self, changed: Iterable[Dependency]) -> Iterator[None]:
+        """Forget the replies made of what changed, in steps; see ReplyTable.drop."""
+        return self.table.drop(changed)
 
     def respond(self, message: bytes, client: Client, tcp: bool) -> bytes | None:
         """The reply to a whole DNS message; None for what is to be dropped in silence."""
@@ -157,6 +158,8 @@ class Responder:
         found = self._lookup(site, query, client, tcp)
         if found is None:
             return self._refuse(query, site, tcp, _NOT_OURS)
+        if found.rcode == Rcode.SERVFAIL:
+            return self._refuse(query, site, tcp, (found.rcode, EDE.NOT_READY, found.note))
         opt = _opt(query, site, 0, (EDE.OTHER, found.note) if found.note else None)
         frame = _frame(query, site, tcp, opt)
         if keys and found.rcode == Rcode.NXDOMAIN and not (found.answer or found.note):

@@ -1,7 +1,8 @@
 """A site: one server block, and which of its zones decides a name.
 
 CoreDNS's order holds whatever the order in the Corefile: clusters first, then zone files; among the zones of one
-kind the longest wins. A cluster zone may pass a name on (`fallthrough`): only what owns records there stays.
+kind the longest wins. A cluster zone may pass a name on (`fallthrough`): only what owns records there stays, and what
+is not known yet, for that may turn out to own some.
 Not here: the choice among sites, which the responder makes by the longest zone of a block.
 """
 

@@ -7,7 +7,8 @@ of, so that a change drops exactly the replies it makes wrong. Not here: making 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from kdns.answer.compiler import Body
 from kdns.zone.model import Dependency
@@ -25,6 +26,9 @@ Entry = tuple[tuple[bytes, bytes], Body, bytes, int, SerialSplice | None, tuple[
 # For each reply kept, this many of those that are over are freed: more than one, so that they are gone in time.
 FREED_AT_ONCE = 4
 
+# So many replies that a change makes wrong are dropped between two looks at the sockets, at some 0.5 us each.
+DROPPED_AT_ONCE = 256
+
 # Denials of names that do not exist differ only in the question: one entry serves all names of a length that one zone
 # of one site decides. Lengths, types and zones in real use make a few hundred; more is somebody trying.
 DENIALS = 4096
@@ -37,13 +41,14 @@ class ReplyTable:
     def __init__(self, generation: int = GENERATION) -> None:
         self._size = generation
         self._new, self._old = _Generation(), _Generation()
-        self._retired: list[dict[bytes, Entry]] = []
+        self._retired: list[dict[Any, Any]] = []
         self.current = self._new.entries
         self.denials: dict[DenialKey, Entry] = {}
 
     def clear(self) -> None:
         """Forget all replies."""
-        self._retired += [self._new.entries, self._old.entries]
+        self._retire(self._new)
+        self._retire(self._old)
         self._new, self._old = _Generation(), _Generation()
         self.current = self._new.entries
         self.denials.clear()
@@ -63,7 +68,7 @@ class ReplyTable:
     def keep(self, key: bytes, entry: Entry) -> None:
         """Keep a reply until something it depends on changes, or newer replies push it out."""
         if len(self.current) >= self._size:
-            self._retired.append(self._old.entries)
+            self._retire(self._old)
             self._old, self._new = self._new, _Generation()
             self.current = self._new.entries
         self._new.keep(key, entry)
@@ -76,18 +81,25 @@ class ReplyTable:
             self.denials.clear()
         self.denials[key] = entry
 
-    def _free_some(self, retired: dict[bytes, Entry]) -> None:
+    def _retire(self, generation: _Generation) -> None:
+        self._retired += [generation.entries, generation.keys]
+
+    def _free_some(self, retired: dict[Any, Any]) -> None:
         """Free a few entries of a generation that is over: all at once would hold up queries for milliseconds."""
         for _ in range(min(FREED_AT_ONCE, len(retired))):
             retired.popitem()
         if not retired:
             self._retired.pop()
 
-    def drop(self, changed: Iterable[Dependency]) -> None:
-        """Forget the replies made of what changed."""
+    def drop(self, changed: Iterable[Dependency]) -> Iterator[None]:
+        """Forget the replies made of what changed, in steps.
+
+        Replies may be kept and found in between, but none that is made of what changed.
+        """
         for dependency in changed:
-            self._new.drop(dependency)
-            self._old.drop(dependency)
+            # Both are looked through without a step in between: until then a reply may move from one to the other.
+            while self._new.drop_some(dependency) or self._old.drop_some(dependency):
+                yield
 
 
 class _Generation:
@@ -95,16 +107,24 @@ class _Generation:
 
     def __init__(self) -> None:
         self.entries: dict[bytes, Entry] = {}
-        self._keys: dict[Dependency, list[bytes]] = {}
+        self.keys: dict[Dependency, list[bytes]] = {}
 
     def keep(self, key: bytes, entry: Entry) -> None:
         self.entries[key] = entry
         for dependency in entry[5]:
-            self._keys.setdefault(dependency, []).append(key)
+            self.keys.setdefault(dependency, []).append(key)
 
-    def drop(self, dependency: Dependency) -> None:
-        for key in self._keys.pop(dependency, ()):
+    def drop_some(self, dependency: Dependency) -> bool:
+        """Forget some of the replies made of this; False if there are none."""
+        keys = self.keys.get(dependency)
+        if keys is None:
+            return False
+        for key in keys[-DROPPED_AT_ONCE:]:
             entry = self.entries.pop(key, None)
             for other in entry[5] if entry else ():
                 if other != dependency:
-                    self._keys[other].remove(key)
+                    self.keys[other].remove(key)
+        del keys[-DROPPED_AT_ONCE:]
+        if not keys:
+            del self.keys[dependency]
+        return True

@@ -33,15 +33,14 @@ def _load_source(engine: Engine, change: Change, parts: Iterator[ZoneDelta]) -> 
     if not isinstance(source, FileSource):
         raise MalformedMessage("a cluster as a source of its own: it changes by deltas and images")
     for part in parts:
-        source.apply(part)
+        source.load(part)
         yield
     engine.publish_source(change.source, source)
 
 
 def _load_delta(engine: Engine, _: Change, parts: Iterator[ZoneDelta]) -> Steps:
     for part in list(parts):  # a single one; decoded whole before anything is changed
-        engine.apply(part)
-        yield
+        yield from engine.apply_in_steps(part)
 
 
 _LOADERS: dict[Scope, Callable[[Engine, Change, Iterator[ZoneDelta]], Steps]] = {

@@ -1,16 +1,19 @@
 """Zones made of subtrees: the names of a cluster, forward and reverse (Kubernetes DNS specification 1.1.0).
 
-A `ClusterState` is what one source has said so far; any number of `ForwardZone`s and `ReverseZone`s show it under
-their apexes. The state is changed in place by `apply`, between queries, by the one thread that reads it, so that no
-reader ever meets half a change.
+Any number of `ForwardZone`s and `ReverseZone`s show one ClusterState (kdns.zone.state) under their apexes.
 
-Left of a forward apex (read right to left; all else is absent):
-    svc, pod                             empty non-terminals
-    <namespace>.svc, <namespace>.pod     empty, if the namespace exists
-    <service>.<namespace>.svc and below  a subtree (kdns.zone.subtree)
-    <address>.<namespace>.pod            computed from the name
-    dns-version                          TXT "1.1.0"
-    ns.dns                               this server
+Left of a forward apex (read right to left; all else is absent), and what has to be known wholly to answer it:
+    (nothing)                            SOA and NS                      Services, EndpointSlices
+    svc, pod                             empty non-terminals             -
+    <namespace>.svc, <namespace>.pod     empty, if the namespace exists  -
+    <service>.<namespace>.svc and below  a subtree (kdns.zone.subtree)   see `_needs_in_subtree`
+    <address>.<namespace>.pod            computed from the name          Pods, where they are verified
+    dns-version                          TXT "1.1.0"                     -
+    ns.dns                               this server                     -
+
+Reverse names need Services and EndpointSlices, and a denial of any name needs everything: what a source has not said
+yet may be what is asked for. Each name says what it needs where it is found, and `_ClusterZone._if_known` is the one
+place that decides on it: a name of which less is known is UNKNOWN.
 
 Not here: what an answer looks like (kdns.zone.lookup), what becomes a subtree (kdns.kube.schema).
 """
@@ -25,23 +28,25 @@ from kdns.wire.iana import RRType
 from kdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, is_subdomain, labels
 from kdns.wire.query import name_end
 from kdns.zone.addresses import IN_ADDR, IP6, dashed_label, parse_reverse, undashed
-from kdns.zone.delta import ZoneDelta, next_serial
-from kdns.zone.model import NO_RRSETS, Dependency, Found, Kind, RRsets
-from kdns.zone.packed import all_addresses, denial_ttl, find_in_subtree, host_labels
-from kdns.zone.reverse import ReverseIndex, empty
+from kdns.zone.delta import LACKS_ENDPOINTS, LACKS_PODS, LACKS_SERVICES, kinds_text
+from kdns.zone.model import NO_RRSETS, Found, Kind, RRsets
+from kdns.zone.packed import denial_ttl, find_in_subtree, host_labels
 from kdns.zone.rrset import RRset, address_rrsets
+from kdns.zone.state import POD, SVC, ClusterState, address_key
 from kdns.zone.subtree import Subtree
 
 VERSION_TTL = 28800  # as CoreDNS has it; the specification's example too
 SOA_TTL_MAX = 300
 REFRESH, RETRY, EXPIRE = 7200, 1800, 86400
 
-_SVC, _POD, _DNS, _NS, _VERSION = b"\x03svc", b"\x03pod", b"\x03dns", b"\x02ns", b"\x0bdns-version"
+_DNS, _NS, _VERSION = b"\x03dns", b"\x02ns", b"\x0bdns-version"
 _STATIC = b""  # key of what no delta changes
 # From one label's length octet to the next one's; one that is no length leads out of every name.
 _OUT = MAX_NAME_OCTETS + 1
 _LABEL_STEP = (_OUT, *range(2, MAX_LABEL_OCTETS + 2), *[_OUT] * (255 - MAX_LABEL_OCTETS))
 _times = Struct(">5I").pack
+
+_LACKS_HOSTS = LACKS_SERVICES | LACKS_ENDPOINTS
 
 
 class PodNames(Enum):
@@ -50,69 +55,6 @@ class PodNames(Enum):
     DISABLED = "disabled"
     INSECURE = "insecure"
     VERIFIED = "verified"
-
-
-class ClusterState:
-    """What one source has said: subtrees, namespaces, pods. `source` is its index in the configuration."""
-
-    def __init__(self, source: int) -> None:
-        self.source = source
-        self._serial: int | None = None
-        self.subtrees: dict[bytes, Subtree] = {}
-        self.namespaces: set[bytes] = set()
-        self.pods: set[tuple[bytes, bytes]] = set()
-        self.reverse = ReverseIndex()
-
-    def apply(self, delta: ZoneDelta) -> set[Dependency]:
-        """Make the change; returns what it may have made wrong in answers given before."""
-        touched: set[bytes] = set()
-        if delta.serial is not None and delta.serial != self._serial:
-            self._serial = next_serial(self._serial, delta.serial)
-        for owner in delta.removed:
-            self._replace(owner, None, touched)
-        for subtree in delta.subtrees:
-            self._replace(subtree.owner, subtree, touched)
-        self._apply_namespaces(delta, touched)
-        self.pods.difference_update(delta.pods_removed)
-        self.pods.update(delta.pods)
-        return {(self.source, key) for key in touched}
-
-    @property
-    def serial(self) -> int:
-        """The SOA serial of the last change."""
-        return self._serial or 0
-
-    def succeed(self, former: ClusterState) -> None:
-        """Take the place of a former state: the serial that was seen there does not go back (RFC 1982)."""
-        if former.serial != self.serial:
-            self._serial = next_serial(former._serial, self.serial)
-
-    def dismantle(self) -> Iterator[None]:
-        """Take apart what nobody reads any more, in steps: freed at once it would hold up queries."""
-        yield from empty(self.subtrees)
-        yield from self.reverse.dismantle()
-
-    def depends(self, key: bytes) -> Dependency:
-        """The dependency on what stands under this key."""
-        return self.source, key
-
-    def _replace(self, owner: bytes, new: Subtree | None, touched: set[bytes]) -> None:
-        old = self.subtrees.pop(owner, None)
-        before = all_addresses(old) if old else set()
-        after = all_addresses(new) if new else set()
-        touched.add(owner)
-        touched.update(map(_address_key, before | after))  # a host that stays may have got another label
-        if new is not None:
-            self.subtrees[owner] = new
-            self.reverse.change(owner, before - after, after - before)
-        elif old is not None:
-            self.reverse.remove(owner, before)
-
-    def _apply_namespaces(self, delta: ZoneDelta, touched: set[bytes]) -> None:
-        self.namespaces.difference_update(delta.namespaces_removed)
-        self.namespaces.update(delta.namespaces)
-        for label in (*delta.namespaces_removed, *delta.namespaces):
-            touched.update((label + _SVC, label + _POD))
 
 
 class _ClusterZone:
@@ -151,17 +93,29 @@ class _ClusterZone:
         return RRset(self._apex, RRType.SOA, min(self._ttl, SOA_TTL_MAX), (mname + rname + times,))
 
     def _found(self, kind: Kind, owner: bytes, rrsets: RRsets = NO_RRSETS, key: bytes = _STATIC,
-               lasting: bool = True) -> Found:
-        return Found(kind, rrsets, owner, self._state.depends(key), None, lasting)
+               lasting: bool = True, needs: int = 0) -> Found:
+        return self._if_known(Found(kind, rrsets, owner, self._state.depends(key), None, lasting), needs)
 
     def _absent(self, qname: bytes) -> Found:
         return self._found(Kind.ABSENT, qname, lasting=False)
+
+    def _if_known(self, found: Found, needs: int) -> Found:
+        """What was found, if all that it follows from is known wholly; a denial follows from everything.
+
+        needs: kinds of objects (LACKS_...) that decide what stands at an existing name.
+        """
+        state = self._state
+        lacks = state.lacks if found.kind is Kind.ABSENT else state.lacks & needs
+        if lacks:
+            note = f"{kinds_text(lacks)} are not synced yet"
+            return Found(Kind.UNKNOWN, NO_RRSETS, found.owner, state.depends(_STATIC), None, False, note)
+        return found._replace(lasting=False) if found.depends[1] in state.changing else found
 
     def _apex_node(self) -> Found:
         """Never kept: name servers and serial follow from all subtrees."""
         names = self._name_servers() or (_NS + _DNS + self._forward,)
         rrsets: RRsets = {RRType.SOA: self.soa, RRType.NS: RRset(self._apex, RRType.NS, self._ttl, names)}
-        return self._found(Kind.NODE, self._apex, rrsets, lasting=False)
+        return self._found(Kind.NODE, self._apex, rrsets, lasting=False, needs=_LACKS_HOSTS)
 
     def _name_servers(self) -> tuple[bytes, ...]:
         """The names of subtrees with this server's address among their hosts, as CoreDNS finds them."""
@@ -203,6 +157,8 @@ class ForwardZone(_ClusterZone):
 
     def denies(self, qname: bytes) -> int | None:
         """Names in no branch, of no subtree, or not in theirs: what search paths and random names ask for."""
+        if self._state.lacks:
+            return None
         relative = qname[: -self._cut]
         first = second = third = -1  # where the three labels nearest to the apex start
         at, size = 0, len(relative)
@@ -212,7 +168,7 @@ class ForwardZone(_ClusterZone):
         if at != size or not size or size + self._cut > MAX_NAME_OCTETS:
             return None  # no well-formed name
         branch = relative[first:]
-        if branch != _SVC:
+        if branch != SVC:
             return None if branch in _BRANCHES else self._negative_ttl
         if third < 0:
             return None
@@ -234,7 +190,9 @@ class ForwardZone(_ClusterZone):
         subtree = self._state.subtrees.get(owner)
         if subtree is None:
             return self._absent(qname)
-        return find_in_subtree(subtree, qname, relative[:at], self._apex, self._ttl, self._state.depends(owner))
+        prefix = relative[:at]
+        found = find_in_subtree(subtree, qname, prefix, self._apex, self._ttl, self._state.depends(owner))
+        return self._if_known(found, _needs_in_subtree(subtree, prefix))
 
     def _namespace_node(self, qname: bytes, relative: bytes, starts: list[int]) -> Found:
         if len(starts) == 1:
@@ -251,7 +209,8 @@ class ForwardZone(_ClusterZone):
         if address is None or not self._pod_exists(namespace, address):
             return self._absent(qname)
         rrsets = address_rrsets(qname, self._ttl, (address,))
-        return self._found(Kind.NODE, qname, rrsets, lasting=False)
+        needs = LACKS_PODS if self._pods is PodNames.VERIFIED else 0
+        return self._found(Kind.NODE, qname, rrsets, lasting=False, needs=needs)
 
     def _pod_exists(self, namespace: bytes, address: bytes) -> bool:
         if self._pods is PodNames.VERIFIED:
@@ -273,11 +232,21 @@ class ForwardZone(_ClusterZone):
 
 _Branch = Callable[[ForwardZone, bytes, bytes, list[int]], Found]
 _BRANCHES: dict[bytes, _Branch] = {
-    _SVC: ForwardZone._find_svc,
-    _POD: ForwardZone._find_pod,
+    SVC: ForwardZone._find_svc,
+    POD: ForwardZone._find_pod,
     _VERSION: ForwardZone._find_version,
     _DNS: ForwardZone._find_dns,
 }
+
+
+def _needs_in_subtree(subtree: Subtree, prefix: bytes) -> int:
+    """Kinds of objects that decide what stands at an existing name, `prefix` left of a subtree's owner.
+
+    Services alone decide on ClusterIPs, aliases and the ports below a ClusterIP. Hosts are one label below the owner;
+    no host's label starts with an underscore (RFC 1123).
+    """
+    may_be_host = len(prefix) > 1 and len(prefix) == prefix[0] + 1 and prefix[1:2] != b"_"
+    return _LACKS_HOSTS if subtree.headless or may_be_host else LACKS_SERVICES
 
 
 class ReverseZone(_ClusterZone):
@@ -298,11 +267,14 @@ class ReverseZone(_ClusterZone):
         if len(digits) < 2 * self._octets:
             exists = self._state.reverse.has_prefix(digits, self._octets)
             # Never kept: which address is the last one below a prefix is not tracked.
-            return self._found(Kind.EMPTY, qname, lasting=False) if exists else self._absent(qname)
+            empty = self._found(Kind.EMPTY, qname, lasting=False, needs=_LACKS_HOSTS)
+            return empty if exists else self._absent(qname)
         return self._find_address(qname, bytes.fromhex(digits))
 
     def denies(self, qname: bytes) -> int | None:
         """Names that are no address's, and addresses of no subtree."""
+        if self._state.lacks:
+            return None
         if qname == self._apex or name_end(qname, 0) != len(qname) or not is_subdomain(qname, self._apex):
             return None
         digits = parse_reverse(labels(qname[: -len(self._tree)] + b"\0"), self._octets)
@@ -322,7 +294,7 @@ class ReverseZone(_ClusterZone):
         if not targets:
             return self._absent(qname)
         rrsets: RRsets = {RRType.PTR: RRset(qname, RRType.PTR, self._ttl, targets)}
-        return self._found(Kind.NODE, qname, rrsets, _address_key(address))
+        return self._found(Kind.NODE, qname, rrsets, address_key(address), needs=_LACKS_HOSTS)
 
 
 def ptr_targets(state: ClusterState, address: bytes) -> list[bytes]:
@@ -347,7 +319,3 @@ def ptr_targets(state: ClusterState, address: bytes) -> list[bytes]:
 def is_reverse(apex: bytes) -> bool:
     """Whether a zone of this name holds reverse names."""
     return is_subdomain(apex, IN_ADDR) or is_subdomain(apex, IP6)
-
-
-def _address_key(address: bytes) -> bytes:
-    return b"\0" + address  # no owner starts with the root label

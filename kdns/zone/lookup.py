@@ -3,7 +3,9 @@
 In: zones and a question, its name folded. Out: a `Lookup`. No IO, no clock, no bytes of messages.
 Rules: every kind of `Found` has one step; a step either ends the walk or names where an alias leads, and the walk
 goes on there with the same qtype. The rcode is that of the chain's last name (RFC 6604 section 3), and so is the
-denial. Not here: what stands at a name (`Zone.find`), truncation and name compression (kdns.wire.builder).
+denial; a chain with a name that nobody knows yet is SERVFAIL as a whole, and additional addresses that nobody
+knows yet are left out. Not here: what stands at a name (`Zone.find`), truncation and name compression
+(kdns.wire.builder).
 
 Where servers differ: positive answers carry no NS rrset in the authority section (Knot's way; NSD adds it), and no
 glue stands beside MX or SRV, being no data of ours (NSD's way; Knot adds it). An alias chain that runs in a
@@ -141,6 +143,10 @@ class _Walk:
             note=found.note,
         )
 
+    def withhold(self, zone: Zone, name: bytes, found: Found) -> Lookup:
+        """Nothing is said of a name that is not known yet, nor of the aliases that lead there."""
+        return Lookup(Rcode.SERVFAIL, authoritative=False, lasting=False, note=found.note)
+
     def _at_parent_side(self, zone: Zone, name: bytes, found: Found) -> Lookup:
         rrset = found.rrsets.get(RRType.DS)
         if rrset is None:
@@ -210,6 +216,7 @@ _STEPS: dict[Kind, _Step] = {
     Kind.ABSENT: _Walk.deny,
     Kind.CUT: _Walk.refer,
     Kind.DNAME: _Walk.redirect,
+    Kind.UNKNOWN: _Walk.withhold,
 }
 
 

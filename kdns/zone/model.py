@@ -27,6 +27,7 @@ class Kind(Enum):
     CUT = "cut"  # the name is at or below a zone cut; `rrsets` are those of the cut (RFC 1034 section 4.2.1)
     DNAME = "dname"  # the name is below a DNAME; `rrsets` are those of its owner (RFC 6672 section 2.3)
     ABSENT = "absent"  # the name does not exist
+    UNKNOWN = "unknown"  # nobody has told us yet what stands here: it is neither answered nor denied
 
 
 class Found(NamedTuple):
@@ -37,7 +38,7 @@ class Found(NamedTuple):
     negative_ttl: an own TTL for a denial of this name, else None for the zone's.
     lasting: False where the name was computed from the question (pod names, absent names): a reply made of it
         is never kept, so that random names cannot push out what is asked for often.
-    note: why a negative answer is what it is, for the reply's EDE (RFC 8914); "" for no EDE.
+    note: why a negative answer is what it is, or what there is none for, for the reply's EDE (RFC 8914); "" for none.
     """
 
     kind: Kind
@@ -92,6 +93,7 @@ class Lookup(NamedTuple):
     """What to answer, before it is bytes (RFC 1034 section 4.3.2).
 
     answer, authority, additional: rrsets in order; the SOA of a denial is not among them.
+    rcode: SERVFAIL for a name that is UNKNOWN, or an alias that leads to one; nothing else is said then.
     denial: set for NODATA and NXDOMAIN.
     authoritative: the AA bit; clear for a referral.
     glue: `additional` is in-domain glue of a referral, so that cutting it needs TC (RFC 9471).

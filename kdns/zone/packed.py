@@ -15,13 +15,12 @@ from kdns.wire.name import MAX_NAME_OCTETS
 from kdns.zone.addresses import dashed_label, undashed
 from kdns.zone.model import NO_RRSETS, Dependency, Found, Kind
 from kdns.zone.rrset import RRset, address_rrsets
-from kdns.zone.subtree import HostSet, Port, Subtree
+from kdns.zone.subtree import BY_ADDRESS, HostSet, Port, Subtree
 
 HEADLESS_NEGATIVE_TTL = 1  # its first host becomes ready any moment, and is asked for by name before that
 _SRV_PRIORITY = 0
 _WEIGHT_SUM = 100
 
-_BY_ADDRESS = b"\0"
 _srv_head = Struct(">3H").pack
 
 # Makes the rrset of one type; None if there is none.
@@ -29,14 +28,16 @@ _Maker = Callable[[], RRset | None]
 
 
 class ComputedRRsets(Mapping[int, RRset]):
-    """Rrsets made when asked for: the SRV rrset of a thousand hosts costs nothing while only A is asked."""
+    """Rrsets made when asked for, once: the SRV rrset of a thousand hosts costs nothing while only A is asked."""
 
     def __init__(self, makers: dict[int, _Maker]) -> None:
         self._makers = makers
+        self._made: dict[int, RRset | None] = {}
 
     def __getitem__(self, rrtype: int) -> RRset:
-        maker = self._makers.get(rrtype)
-        rrset = maker() if maker else None
+        if rrtype not in self._made and rrtype in self._makers:
+            self._made[rrtype] = self._makers[rrtype]()
+        rrset = self._made.get(rrtype)
         if rrset is None:
             raise KeyError(rrtype)
         return rrset
@@ -169,68 +170,36 @@ class _View:
         return RRset(self._qname, RRType.SRV, self._ttl, tuple(dict.fromkeys(rdatas)))
 
 
-def all_addresses(subtree: Subtree) -> set[bytes]:
-    """Every address that a subtree has reverse names for."""
-    return {*subtree.addresses, *(address for hosts in subtree.hosts for address in _addresses(hosts))}
-
-
 def host_labels(subtree: Subtree, address: bytes) -> set[bytes]:
     """The labels (wire form) of the hosts with this address."""
-    return {
-        label
-        for hosts in subtree.hosts
-        if hosts.octets == len(address) and address in hosts.addresses
-        for other, label in zip(_addresses(hosts), _labels(hosts), strict=True)
-        if other == address
-    }
-
-
-def _addresses(hosts: HostSet) -> list[bytes]:
-    packed, octets = hosts.addresses, hosts.octets
-    return [packed[at : at + octets] for at in range(0, len(packed), octets)]
+    own = {hosts.label_at(at) for hosts in subtree.hosts if (at := hosts.index(address)) >= 0}
+    return {dashed_label(address) if label == BY_ADDRESS else label for label in own}
 
 
 def _labels(hosts: HostSet) -> Iterator[bytes]:
     """The wire label of each host, in order."""
     if not hosts.labels:
-        yield from map(dashed_label, _addresses(hosts))
+        yield from map(dashed_label, hosts.split_addresses())
         return
-    for label, address in zip(_own_labels(hosts), _addresses(hosts), strict=True):
-        yield dashed_label(address) if label == _BY_ADDRESS else label
-
-
-def _own_labels(hosts: HostSet) -> Iterator[bytes]:
-    packed, at = hosts.labels, 0
-    while at < len(packed):
-        end = at + packed[at] + 1
-        yield packed[at:end]
-        at = end
+    for label, address in zip(hosts.split_labels(), hosts.split_addresses(), strict=True):
+        yield dashed_label(address) if label == BY_ADDRESS else label
 
 
 def _host_addresses(subtree: Subtree, octets: int) -> list[bytes]:
     """The distinct addresses of one family of all hosts."""
     sets = [hosts for hosts in subtree.hosts if hosts.octets == octets]
-    return list(dict.fromkeys(address for hosts in sets for address in _addresses(hosts)))
+    return list(dict.fromkeys(address for hosts in sets for address in hosts.split_addresses()))
 
 
 def _addresses_named(hosts: HostSet, label: bytes) -> Iterator[bytes]:
     """The addresses of the hosts with this wire label."""
     address = undashed(label[1:])
-    if address is not None and len(address) == hosts.octets:
-        yield from _named_by_address(hosts, address)
-    if label in hosts.labels:
-        for own, other in zip(_own_labels(hosts), _addresses(hosts), strict=True):
+    if address is not None and (at := hosts.index(address)) >= 0 and hosts.label_at(at) == BY_ADDRESS:
+        yield address
+    if label in hosts.labels:  # cheap, and false for nearly all; it may still be the inside of others
+        for own, other in zip(hosts.split_labels(), hosts.split_addresses(), strict=True):
             if own == label:
                 yield other
-
-
-def _named_by_address(hosts: HostSet, address: bytes) -> Iterator[bytes]:
-    if address not in hosts.addresses:  # cheap, and true for nearly all; a match may still be unaligned
-        return
-    own = _own_labels(hosts) if hosts.labels else None
-    for other in _addresses(hosts):
-        if (own is None or next(own) == _BY_ADDRESS) and other == address:
-            yield other
 
 
 def _bare(label: bytes) -> bytes:

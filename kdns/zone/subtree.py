@@ -14,7 +14,11 @@ Not here: which Service gives which subtree (kdns.kube.schema), reverse names (k
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
+
+BY_ADDRESS = b"\0"  # in a column of labels: this host is named by its address
 
 
 class Port(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -31,13 +35,45 @@ class HostSet(msgspec.Struct, frozen=True, gc=False, array_like=True):
     octets: 4 or 16, the length of an address.
     addresses: packed addresses, `octets` each, distinct, in a stable order.
     labels: b"" if every host is named by its address; else one wire label (length octet and text, folded) for
-        each address, in the same order; b"\\0" for a host named by its address.
+        each address, in the same order; BY_ADDRESS for a host named by its address.
     """
 
     octets: int
     ports: tuple[Port, ...]
     addresses: bytes
     labels: bytes = b""
+
+    def split_addresses(self, start: int = 0, end: int | None = None) -> list[bytes]:
+        """The addresses of the hosts from `start` up to `end`."""
+        packed, octets = self.addresses, self.octets
+        stop = len(packed) if end is None else end * octets
+        return [packed[at : at + octets] for at in range(start * octets, stop, octets)]
+
+    def split_labels(self) -> Iterator[bytes]:
+        """The label of each host as it stands in the column; nothing where there is no column."""
+        packed, at = self.labels, 0
+        while at < len(packed):
+            end = at + packed[at] + 1
+            yield packed[at:end]
+            at = end
+
+    def index(self, address: bytes) -> int:
+        """Which host has this address; -1 if none has."""
+        if len(address) != self.octets:
+            return -1
+        at = self.addresses.find(address)
+        while at > 0 and at % self.octets:  # the end of one address and the start of the next
+            at = self.addresses.find(address, at + 1)
+        return at // self.octets
+
+    def label_at(self, index: int) -> bytes:
+        """The label of one host as it stands in the column."""
+        packed, at = self.labels, 0
+        if not packed:
+            return BY_ADDRESS
+        for _ in range(index):
+            at += packed[at] + 1
+        return packed[at : at + packed[at] + 1]
 
 
 class Subtree(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_defaults=True):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import cycle, islice
+from struct import iter_unpack
+
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -9,6 +12,7 @@ from msgspec.structs import replace
 from kdns.answer.spec import ClusterSpec, SiteSpec, Specification
 from kdns.zone.cluster import PodNames, ReverseZone
 from kdns.zone.delta import ZoneDelta, next_serial
+from kdns.zone.reverse import ReverseIndex
 from tests.support.engines import CLUSTER, IN_ADDR, IP6, Served
 from tests.support.messages import AAAA, ANY, CNAME, NS, PTR, SOA, SRV, TXT, A, Answer, query
 from tests.support.strategies import Cluster, clusters, deltas, names_of_interest
@@ -67,6 +71,23 @@ def test_after_any_changes_every_answer_is_that_of_a_rebuild(
             compare(served, rebuilt, qname, qtype)
 
 
+@given(clusters(), st.sampled_from(PodNames), deltas(), st.integers(0, 8), st.integers(1, 7))
+def test_while_a_change_is_prepared_every_answer_is_the_one_of_before(
+    state: Cluster, pods: PodNames, change: ZoneDelta, salt: int, stride: int
+) -> None:
+    """And what is asked meanwhile is kept only where it stays right."""
+    served, before = serve(state, pods), serve(state, pods)
+    names = sorted(set(names_of_interest(state)))
+    questions = cycle([(name, qtype) for at, name in enumerate(names) for qtype in question_types(name, at + salt)])
+    for _ in served.engine.apply_in_steps(change):
+        for qname, qtype in islice(questions, 7 * stride):
+            compare(served, before, qname, qtype)
+    state.apply(change)
+    after = serve(state, pods)
+    for qname, qtype in islice(questions, 2 * len(names)):
+        compare(served, after, qname, qtype)
+
+
 @given(clusters(), st.lists(deltas(), min_size=1, max_size=6))
 def test_the_reverse_index_of_a_changed_state_is_that_of_a_rebuild(state: Cluster, changes: list[ZoneDelta]) -> None:
     served = serve(state, PodNames.DISABLED)
@@ -75,8 +96,16 @@ def test_the_reverse_index_of_a_changed_state_is_that_of_a_rebuild(state: Cluste
         state.apply(change)
     rebuilt = serve(state, PodNames.DISABLED)
     changed, fresh = (zone._state.reverse for zone in map(_reverse_zone, (served, rebuilt)))
-    assert changed._blocks.keys() == fresh._blocks.keys()
-    assert len(changed._owners) - len(changed._free) == len(state.subtrees)
+    assert _entries(changed) == _entries(fresh)
+    assert changed._numbers.keys() <= state.subtrees.keys()
+    assert len(changed._owners) - len(changed._free) == len(changed._numbers)
+
+
+def _entries(index: ReverseIndex) -> dict[bytes, list[tuple[int, bytes]]]:
+    return {
+        block: sorted((octet, index._owners[number]) for octet, number in iter_unpack("<BI", entries))
+        for block, entries in index._blocks.items()
+    }
 
 
 def _reverse_zone(served: Served) -> ReverseZone:

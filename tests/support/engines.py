@@ -64,12 +64,13 @@ class Served:
 
     def apply(self, *subtrees: Subtree, removed: Sequence[bytes] = (), serial: int | None = None,
               namespaces: Sequence[str] = (), namespaces_removed: Sequence[str] = (),
-              pods: Sequence[tuple[str, str]] = (), pods_removed: Sequence[tuple[str, str]] = ()) -> None:
+              pods: Sequence[tuple[str, str]] = (), pods_removed: Sequence[tuple[str, str]] = (),
+              lacks: int = 0) -> None:
         """Apply a change of source 0."""
         self.engine.apply(ZoneDelta(
             0, serial, False, (), subtrees, tuple(removed),
             tuple(map(relative, namespaces)), tuple(map(relative, namespaces_removed)),
-            _pods(pods), _pods(pods_removed),
+            _pods(pods), _pods(pods_removed), lacks,
         ))
 
     @property
@@ -81,17 +82,20 @@ class Served:
 def cluster(*subtrees: Subtree, namespaces: Sequence[str] = ("shop", "default"), pods: Sequence[tuple[str, str]] = (),
             zones: Sequence[bytes] = (CLUSTER, IN_ADDR, IP6), ttl: int = 5, pod_names: PodNames = PodNames.DISABLED,
             listeners: Sequence[str] = ("192.0.2.53",), bufsize: int = 1232, negative_ttl: int = 5,
-            seed: int = 0) -> Served:
+            seed: int = 0, lacks: int = 0) -> Served:
     """One cluster, served by one block."""
     spec = ClusterSpec(tuple(zones), ttl, pod_names, (), tuple(map(packed, listeners)))
     specification = Specification((spec,), (SiteSpec(tuple(zones), (0,), max_udp_octets=bufsize),), ((0,),))
-    return Served(specification, [image(*subtrees, namespaces=namespaces, pods=pods)], seed, negative_ttl)
+    known = image(*subtrees, namespaces=namespaces, pods=pods, lacks=lacks)
+    return Served(specification, [known], seed, negative_ttl)
 
 
 def image(*subtrees: Subtree, source: int = 0, serial: int = SERIAL, namespaces: Sequence[str] = ("shop", "default"),
-          pods: Sequence[tuple[str, str]] = ()) -> ZoneDelta:
-    """The whole of a cluster."""
-    return ZoneDelta(source, serial, True, (), subtrees, (), tuple(map(relative, namespaces)), (), _pods(pods))
+          pods: Sequence[tuple[str, str]] = (), lacks: int = 0) -> ZoneDelta:
+    """The whole of a cluster, as far as it is known."""
+    return ZoneDelta(
+        source, serial, True, (), subtrees, (), tuple(map(relative, namespaces)), (), _pods(pods), lacks=lacks
+    )
 
 
 def zone_file(text: str, origin: str = "example.org", source: int = 0, head: str = ZONE_HEAD) -> ZoneDelta:

@@ -20,7 +20,7 @@ from kdns.wire.name import from_text
 RD, CD, AD, TC, AA, QR = 0x0100, 0x0010, 0x0020, 0x0200, 0x0400, 0x8000
 DO = 0x8000
 COOKIE = 10
-A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, HTTPS, AXFR, ANY = 1, 2, 5, 6, 12, 15, 16, 28, 33, 65, 252, 255
+A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, DS, HTTPS, AXFR, ANY = 1, 2, 5, 6, 12, 15, 16, 28, 33, 43, 65, 252, 255
 
 
 def rrtype(text: str) -> int:

@@ -57,5 +57,10 @@ def host_sets(text: str, port: str = "http/tcp/80") -> tuple[HostSet, ...]:
     return tuple(found)
 
 
+def all_addresses(subtree: Subtree) -> set[bytes]:
+    """Every address that a subtree has reverse names for."""
+    return {*subtree.addresses, *(address for hosts in subtree.hosts for address in hosts.split_addresses())}
+
+
 def _port(name: str, protocol: str, number: str) -> Port:
     return Port(name.encode(), protocol.encode(), int(number))

@@ -14,10 +14,11 @@ from kdns.answer.compiler import TRUNCATED_VARIANTS, Frame, Reply, compile_error
 from kdns.wire.builder import opt_record
 from kdns.wire.iana import Rcode, RRType
 from kdns.wire.name import from_text
-from kdns.zone.cluster import ClusterState, ForwardZone, PodNames
+from kdns.zone.cluster import ForwardZone, PodNames
 from kdns.zone.delta import ZoneDelta
 from kdns.zone.model import Denial, Lookup
 from kdns.zone.rrset import RRset
+from kdns.zone.state import ClusterState
 from tests.support.engines import CLUSTER
 from tests.support.messages import CD, RD, Answer, option, question
 
@@ -60,7 +61,7 @@ def answered(*rrsets: RRset, additional: tuple[RRset, ...] = ()) -> Lookup:
 
 def zone(serial: int = 77) -> ForwardZone:
     state = ClusterState(0)
-    state.apply(ZoneDelta(0, serial))
+    state.load(ZoneDelta(0, serial))
     return ForwardZone(state, CLUSTER, 30, 5, PodNames.DISABLED)
 
 

@@ -8,10 +8,12 @@ import pytest
 
 from kdns.answer.engine import ClusterSource, Engine, FileSource
 from kdns.answer.spec import ClusterSpec, FileSpec, SiteSpec, Specification
+from kdns.answer.table import DROPPED_AT_ONCE
 from kdns.observe.counters import new_counts
 from kdns.wire.name import from_text
 from kdns.zone.cluster import PodNames
 from kdns.zone.delta import ZoneDelta
+from kdns.zone.subtree import Subtree
 from tests.support.engines import CLIENT, CLUSTER, IN_ADDR, IP6, Served, cluster, image, zone_file, zone_rrsets
 from tests.support.messages import Answer, query
 from tests.support.subtrees import alias, headless, owner, service
@@ -121,6 +123,75 @@ def test_replies_kept_for_tcp_are_dropped_too() -> None:
     assert served.dig("web.shop.svc.cluster.local", tcp=True).rdata == ["10.0.0.2"]
 
 
+def test_a_host_that_gets_another_label_has_another_reverse_name_and_its_neighbours_have_not() -> None:
+    served = cluster(headless("db.shop", "10.1.0.1=db-0 10.1.0.2=db-1 10.1.0.3"))
+    for octet in (1, 2, 3):
+        served.dig(f"{octet}.0.1.10.in-addr.arpa", "PTR")
+    served.apply(headless("db.shop", "10.1.0.1=db-0 10.1.0.2=other 10.1.0.3"))
+    assert kept_questions(served) == {"1.0.1.10.in-addr.arpa. PTR", "3.0.1.10.in-addr.arpa. PTR"}
+    assert served.dig("2.0.1.10.in-addr.arpa", "PTR").rdata == ["other.db.shop.svc.cluster.local."]
+
+
+def test_a_zone_file_is_not_changed_in_parts() -> None:
+    with pytest.raises(TypeError, match="publish_source"):
+        file_and_cluster().engine.apply(ZoneDelta(1, 7))
+
+
+# Large changes
+
+
+CROWD = DROPPED_AT_ONCE + 10
+
+
+def crowd(count: int) -> Subtree:
+    return headless("crowd.shop", " ".join(f"10.2.{at >> 8}.{at & 255}=pod-{at}" for at in range(count)))
+
+
+def ask_all(served: Served, stride: int = 1) -> list[str]:
+    """What is said of the Service and of its hosts, and of their reverse names."""
+    base = "crowd.shop.svc.cluster.local"
+    replies = [served.dig(base, "SRV", tcp=True)]
+    for at in range(0, CROWD, stride):
+        replies += [served.dig(f"pod-{at}.{base}"), served.dig(f"{at & 255}.{at >> 8}.2.10.in-addr.arpa", "PTR")]
+    return [f"{reply.rcode} {sorted(reply.rdata)}" for reply in replies]
+
+
+@pytest.mark.parametrize("after", [crowd(CROWD - 1), crowd(CROWD // 2), headless("crowd.shop"), WEB])
+def test_a_large_change_is_prepared_in_steps_and_shows_with_the_last(after: Subtree) -> None:
+    served, then = cluster(crowd(CROWD)), cluster(after)
+    ask_all(served)
+    before, steps = ask_all(served, 7), 0
+    delta = ZoneDelta(0, 1001, subtrees=(after,), removed=(owner("crowd.shop"),))
+    for _ in served.engine.apply_in_steps(delta):
+        steps += 1
+        if steps % 50 == 1:
+            assert ask_all(served, 7) == before
+    assert steps > CROWD // DROPPED_AT_ONCE
+    assert ask_all(served) == ask_all(then)
+    assert served.dig("nope.cluster.local").soa.split()[2] == "1001"
+
+
+def test_each_step_drops_few_replies() -> None:
+    served = cluster(crowd(CROWD))
+    ask_all(served)
+    before = served.kept
+    for _ in served.engine.apply_in_steps(ZoneDelta(0, removed=(owner("crowd.shop"),))):
+        assert before - served.kept <= DROPPED_AT_ONCE
+        before = served.kept
+    assert served.kept == 0
+
+
+def test_an_image_may_come_instead_of_the_rest_of_a_change() -> None:
+    """As when a change cannot be loaded."""
+    served = cluster(crowd(300))
+    steps = served.engine.apply_in_steps(ZoneDelta(0, subtrees=(crowd(10),)))
+    next(steps)
+    del steps
+    assert len(served.dig("crowd.shop.svc.cluster.local", tcp=True).answer) == 300
+    served.publish([image(crowd(20))])
+    assert len(served.dig("crowd.shop.svc.cluster.local", tcp=True).answer) == 20
+
+
 # Images
 
 
@@ -190,7 +261,7 @@ def file_and_cluster() -> Served:
 def replace_file(served: Served, text: str, head: str) -> None:
     source = served.engine.new_source(1)
     assert isinstance(source, FileSource)
-    source.apply(ZoneDelta(1, reset=True, rrsets=zone_rrsets(text, head=head)))
+    source.load(ZoneDelta(1, reset=True, rrsets=zone_rrsets(text, head=head)))
     served.engine.publish_source(1, source)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import cycle
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdns.answer.table import DENIALS, DenialKey, Entry, ReplyTable
+from kdns.answer.table import DENIALS, DROPPED_AT_ONCE, FREED_AT_ONCE, DenialKey, Entry, ReplyTable
 from kdns.zone.model import Dependency
 
 WEB, DB, OTHER = (0, b"web"), (0, b"db"), (1, b"web")
@@ -21,7 +24,12 @@ def denial_key(length: int) -> DenialKey:
 
 def dependencies(table: ReplyTable) -> int:
     """How many notes of what replies were made of the table holds."""
-    return sum(len(keys) for one in (table._new, table._old) for keys in one._keys.values())
+    return sum(len(keys) for one in (table._new, table._old) for keys in one.keys.values())
+
+
+def drop(table: ReplyTable, changed: Iterable[Dependency]) -> int:
+    """Drop all that a change makes wrong; gives the number of steps that took."""
+    return sum(1 for _ in table.drop(changed))
 
 
 def test_a_kept_reply_is_found_and_another_is_not() -> None:
@@ -39,11 +47,11 @@ def test_a_change_drops_exactly_the_replies_made_of_it() -> None:
     table.keep(b"both", entry(DB, WEB))
     table.keep(b"elsewhere", entry(OTHER))
     table.keep(b"static", entry())
-    table.drop({WEB})
+    drop(table, {WEB})
     assert [key for key in (b"web", b"db", b"both", b"elsewhere", b"static") if table.find(key)] == [
         b"db", b"elsewhere", b"static",
     ]
-    table.drop([DB, (9, b"unknown")])
+    drop(table, [DB, (9, b"unknown")])
     assert len(table) == 2
 
 
@@ -51,7 +59,7 @@ def test_a_dropped_reply_can_be_kept_again_and_dropped_again() -> None:
     table = ReplyTable()
     for dependency in (WEB, DB, WEB):
         table.keep(b"both", entry(WEB, DB))
-        table.drop([dependency])
+        drop(table, [dependency])
         assert table.find(b"both") is None
         assert len(table) == dependencies(table) == 0
 
@@ -86,7 +94,7 @@ def test_a_change_drops_old_replies_too() -> None:
     table = ReplyTable(generation=2)
     for key in (b"a", b"b", b"c"):
         table.keep(key, entry(WEB))
-    table.drop({WEB})
+    drop(table, {WEB})
     assert len(table) == 0
 
 
@@ -95,8 +103,8 @@ def test_a_reply_that_moved_to_the_new_generation_is_dropped_there() -> None:
     for key in (b"a", b"b", b"c"):
         table.keep(key, entry(WEB, DB))
     assert table.find(b"a") is not None
-    table.drop({DB})
-    table.drop({WEB})
+    drop(table, {DB})
+    drop(table, {WEB})
     assert len(table) == 0
 
 
@@ -105,10 +113,10 @@ def test_notes_on_dependencies_do_not_pile_up() -> None:
     for at in range(1000):
         table.keep(b"hot", entry(WEB, DB))
         table.keep(b"%d" % at, entry((0, b"%d" % at), DB))
-        table.drop({(0, b"%d" % at)})
-        table.drop({WEB})
+        drop(table, {(0, b"%d" % at)})
+        drop(table, {WEB})
     assert dependencies(table) == len(table) == 0
-    assert sum(len(one._keys) for one in (table._new, table._old)) <= 2 * 8
+    assert sum(len(one.keys) for one in (table._new, table._old)) <= 2 * 8
 
 
 def test_clear_forgets_everything() -> None:
@@ -130,8 +138,49 @@ def test_denials_are_bounded() -> None:
 def test_changes_leave_denials_alone() -> None:
     table = ReplyTable()
     table.keep_denial(denial_key(9), entry(WEB))
-    table.drop({WEB})
+    drop(table, {WEB})
     assert denial_key(9) in table.denials
+
+
+def test_many_replies_made_of_one_thing_are_dropped_in_steps() -> None:
+    table = ReplyTable()
+    for at in range(3 * DROPPED_AT_ONCE):
+        table.keep(b"%d" % at, entry(WEB, DB))
+    before = len(table)
+    for _ in table.drop({WEB}):
+        assert before - len(table) <= DROPPED_AT_ONCE
+        before = len(table)
+    assert len(table) == dependencies(table) == 0
+
+
+def test_a_change_that_no_reply_was_made_of_takes_no_step() -> None:
+    table = ReplyTable()
+    table.keep(b"web", entry(WEB))
+    assert drop(table, [DB, OTHER]) == 0
+
+
+def test_generations_that_are_over_are_freed_little_by_little_and_in_time() -> None:
+    table = ReplyTable(generation=64)
+    for at in range(1000):
+        table.keep(b"%d" % at, entry((0, b"%d" % at)))
+        left = sum(map(len, table._retired))
+        table.keep(b"%d" % at, entry())
+        assert left - sum(map(len, table._retired)) <= FREED_AT_ONCE
+        assert left <= 2 * 64
+
+
+@given(st.integers(1, 40), st.lists(st.integers(0, 59), min_size=1, max_size=80))
+def test_whatever_is_asked_while_a_drop_goes_on_nothing_of_it_is_left(size: int, asked: list[int]) -> None:
+    """Replies move between generations meanwhile, and others are kept."""
+    table = ReplyTable(size)
+    for at in range(60):
+        table.keep(b"%d" % at, entry((0, b"%d" % (at % 3)), WEB))
+    questions = cycle(asked)
+    for _ in table.drop([(0, b"0"), (0, b"1")]):
+        table.find(b"%d" % next(questions))
+        table.keep(b"new %d" % next(questions), entry(DB))
+    left = [table.find(b"%d" % at) for at in range(60)]
+    assert {kept[5][0] for kept in left if kept} <= {(0, b"2")}
 
 
 KEYS = st.sampled_from([b"%d" % at for at in range(6)])
@@ -148,7 +197,7 @@ def test_nothing_found_was_made_of_what_changed_since(
     table, made = ReplyTable(size), dict[bytes, Entry]()
     for action, key, depends in steps:
         if action == "drop":
-            table.drop(depends)
+            drop(table, depends)
             made = {one: kept for one, kept in made.items() if not set(depends) & set(kept[5])}
             continue
         found = table.find(key)

@@ -85,7 +85,8 @@ def test_a_zone_file_is_replaced_at_the_end_and_the_cluster_stays(loaded: Engine
 
 def test_a_delta_changes_the_cluster_and_the_zone_file_stays(loaded: Engine) -> None:
     assert answer(loaded, "web.shop.svc.cluster.local") == ["10.0.0.1"]
-    assert len(list(load(loaded, change(Scope.DELTA, 0), iter([cluster(2)])))) == 1
+    for _ in load(loaded, change(Scope.DELTA, 0), iter([cluster(2)])):
+        assert answer(loaded, "web.shop.svc.cluster.local") == ["10.0.0.1"]
     assert answer(loaded, "web.shop.svc.cluster.local") == ["10.0.0.2"]
     assert answer(loaded, "www.example.org") == ["192.0.2.1"]
 

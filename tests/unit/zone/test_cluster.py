@@ -6,9 +6,10 @@ import pytest
 
 from kdns.wire.iana import RRType
 from kdns.wire.name import from_text, to_text
-from kdns.zone.cluster import ClusterState, ForwardZone, PodNames, ReverseZone, is_reverse, ptr_targets
+from kdns.zone.cluster import ForwardZone, PodNames, ReverseZone, is_reverse, ptr_targets
 from kdns.zone.delta import ZoneDelta
 from kdns.zone.model import Found, Kind, Zone
+from kdns.zone.state import ClusterState
 from kdns.zone.subtree import Subtree
 from tests.support.engines import CLUSTER, IN_ADDR, IP6
 from tests.support.messages import rrtype
@@ -22,7 +23,7 @@ SOURCE = 4
 def state(*subtrees: Subtree, namespaces: tuple[str, ...] = ("shop", "kube-system"),
           pods: tuple[tuple[str, str], ...] = ()) -> ClusterState:
     found = ClusterState(SOURCE)
-    found.apply(ZoneDelta(
+    found.load(ZoneDelta(
         SOURCE, 77, True, (), subtrees, (), tuple(map(relative, namespaces)), (),
         tuple((relative(namespace), packed(address)) for namespace, address in pods),
     ))
@@ -344,7 +345,9 @@ def test_reverse_zones_are_known_by_their_names(apex: str, expected: bool) -> No
 
 def apply(to: ClusterState, *subtrees: Subtree, removed: tuple[bytes, ...] = (), namespaces: tuple[bytes, ...] = (),
           namespaces_removed: tuple[bytes, ...] = ()) -> set[bytes]:
-    touched = to.apply(ZoneDelta(SOURCE, None, False, (), subtrees, removed, namespaces, namespaces_removed))
+    """Make a change; gives the keys of what it makes wrong."""
+    delta = ZoneDelta(SOURCE, None, False, (), subtrees, removed, namespaces, namespaces_removed)
+    touched = {dependency for step in to.change(delta) for dependency in step}
     assert {source for source, _ in touched} <= {SOURCE}
     return {key for _, key in touched}
 
@@ -408,9 +411,9 @@ def test_a_namespace_removed_and_made_again_in_one_change_is_there() -> None:
 
 def test_the_serial_is_that_of_the_last_change_with_one() -> None:
     served = state()
-    served.apply(ZoneDelta(SOURCE, serial=78))
+    served.load(ZoneDelta(SOURCE, serial=78))
     assert forward(served).serial == 78
-    served.apply(ZoneDelta(SOURCE, namespaces=(relative("x"),)))
+    served.load(ZoneDelta(SOURCE, namespaces=(relative("x"),)))
     assert forward(served).serial == 78
 
 

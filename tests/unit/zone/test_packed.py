@@ -7,7 +7,7 @@ import pytest
 from kdns.wire.iana import RRType
 from kdns.wire.name import from_text, to_text
 from kdns.zone.model import Found, Kind
-from kdns.zone.packed import HEADLESS_NEGATIVE_TTL, ComputedRRsets, all_addresses, find_in_subtree, host_labels
+from kdns.zone.packed import HEADLESS_NEGATIVE_TTL, ComputedRRsets, find_in_subtree, host_labels
 from kdns.zone.rrset import RRset
 from kdns.zone.subtree import HostSet, Subtree
 from tests.support.messages import rrtype
@@ -192,11 +192,6 @@ def test_a_host_may_be_called_like_a_protocol() -> None:
     assert rdata(odd, "tcp", "A") == ["10.1.0.1"]
     assert rdata(odd, "_tcp", "A") == []
     assert rdata(odd, "_http._tcp", "SRV") == ["0 100 80 tcp"]
-
-
-def test_the_addresses_for_reverse_names_are_all_there_are() -> None:
-    assert all_addresses(BEHIND) == {packed("10.0.0.4"), packed("10.1.0.8"), packed("10.1.0.9")}
-    assert all_addresses(NOBODY) == all_addresses(OUT) == set()
 
 
 def test_a_host_is_named_by_its_label_or_else_by_its_address() -> None:

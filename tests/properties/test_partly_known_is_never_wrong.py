@@ -1,0 +1,132 @@
+"""Whatever a source does not know yet: each answer is that of the whole or SERVFAIL, and nothing is denied."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TypeVar
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from kdns.answer.spec import ClusterSpec, FileSpec, SiteSpec, SourceSpec, Specification
+from kdns.wire.name import ROOT, from_text
+from kdns.zone.cluster import PodNames
+from kdns.zone.delta import LACKS_ENDPOINTS, LACKS_EVERYTHING, LACKS_NAMESPACES, LACKS_PODS, LACKS_SERVICES, ZoneDelta
+from kdns.zone.subtree import Subtree
+from tests.support.engines import CLUSTER, IN_ADDR, IP6, Served, zone_file
+from tests.support.messages import AAAA, ANY, CNAME, DS, MX, NS, PTR, SOA, SRV, A, Answer, opt, query
+from tests.support.strategies import NAMES_ASKED, Cluster, clusters, deltas, names_of_interest
+
+ZONES = (CLUSTER, IN_ADDR, IP6)
+TYPES = (A, AAAA, SRV, PTR, CNAME, SOA, NS, ANY, DS, MX)
+FILES = {
+    "example.org": "alias CNAME web.shop.svc.cluster.local.\n@ MX 1 db.shop.svc.cluster.local.\nwww A 192.0.2.1\n",
+    "cluster.local": "web.shop.svc A 192.0.2.9\nextra A 192.0.2.8\nshop.svc TXT x\n",
+    "local": "*.cluster A 192.0.2.7\n",
+    "10.in-addr.arpa": "* PTR host.example.org.\n",
+}
+ALIAS = from_text("alias.example.org")  # exists: if it is denied, it is for its target
+_T = TypeVar("_T")
+
+
+@st.composite
+def some(draw: st.DrawFn, of: Collection[_T]) -> list[_T]:
+    return [one for one in of if draw(st.booleans())]
+
+
+@st.composite
+def less(draw: st.DrawFn, state: Cluster, lacks: int) -> Cluster:
+    """What may be known of a cluster while these kinds are lacking: any part of them."""
+    found = Cluster(state.serial, dict(state.subtrees), set(state.namespaces), set(state.pods))
+    if lacks & LACKS_SERVICES:
+        found.subtrees = {owner: state.subtrees[owner] for owner in draw(some(state.subtrees))}
+    if lacks & LACKS_ENDPOINTS:
+        found.subtrees = {owner: draw(with_fewer_hosts(one)) for owner, one in found.subtrees.items()}
+    if lacks & LACKS_NAMESPACES:
+        found.namespaces = set(draw(some(sorted(state.namespaces))))
+    if lacks & LACKS_PODS:
+        found.pods = set(draw(some(sorted(state.pods))))
+    return found
+
+
+@st.composite
+def with_fewer_hosts(draw: st.DrawFn, subtree: Subtree) -> Subtree:
+    """A ClusterIP may be hidden (`ignore empty_service`) for no host is known yet."""
+    hosts = tuple(draw(some(subtree.hosts)))
+    return replace(subtree, hosts=hosts, hidden=subtree.hidden or draw(st.booleans()))
+
+
+def serve(state: Cluster, lacks: int, pods: PodNames, fallthrough: tuple[bytes, ...], whoami: bool) -> Served:
+    cluster = ClusterSpec(ZONES, 30, pods, fallthrough, (b"\x0a\0\0\1",))
+    sources: tuple[SourceSpec, ...] = (cluster, *(FileSpec(from_text(origin)) for origin in FILES))
+    site = SiteSpec((*ZONES, from_text("example.org"), from_text("local")), tuple(range(5)), whoami=whoami)
+    parts = [zone_file(text, origin, at) for at, (origin, text) in enumerate(FILES.items(), 1)]
+    return Served(Specification(sources, (site,), ((0,),)), [image(state, lacks), *parts])
+
+
+def image(state: Cluster, lacks: int) -> ZoneDelta:
+    return replace(state.image(), lacks=lacks)
+
+
+def ask(served: Served, qname: bytes, qtype: int) -> Answer:
+    reply = served.ask(query(qname, qtype, edns=opt()), True)
+    assert reply is not None
+    return Answer(reply)
+
+
+def said(answer: Answer) -> tuple[object, ...]:
+    """Without what is additional, which may be left out."""
+    return answer.rcode, answer.flags, answer.sections()[:2], answer.ede
+
+
+def check(partly: Served, whole: Served, qname: bytes, qtype: int) -> None:
+    expected = ask(whole, qname, qtype)
+    for _ in range(2):  # what is kept, too
+        answer = ask(partly, qname, qtype)
+        if answer.rcode == "SERVFAIL":
+            assert [code for code, _ in answer.ede] == [14]
+            assert answer.counts == (1, 0, 0, 1)
+            continue
+        assert said(answer) == said(expected), (qname, qtype)
+        assert answer.sections()[2] <= expected.sections()[2]
+        if qname.endswith((*ZONES, ALIAS)):
+            assert answer.rcode != "NXDOMAIN", (qname, qtype)
+
+
+LACKS = st.integers(1, LACKS_EVERYTHING)
+FALLTHROUGH = st.sampled_from([(), (ROOT,), (CLUSTER,), (IN_ADDR, IP6)])
+
+
+@given(st.data(), clusters(), LACKS, st.sampled_from(PodNames), FALLTHROUGH, st.booleans())
+def test_each_answer_is_that_of_the_whole_or_servfail_and_no_denial(
+    data: st.DataObject, state: Cluster, lacks: int, pods: PodNames, fallthrough: tuple[bytes, ...], whoami: bool
+) -> None:
+    part = data.draw(less(state, lacks))
+    partly, whole = serve(part, lacks, pods, fallthrough, whoami), serve(state, 0, pods, fallthrough, whoami)
+    names = [*names_of_interest(state), *data.draw(st.lists(NAMES_ASKED, max_size=20)), ALIAS]
+    for at, qname in enumerate(sorted(set(names))):
+        check(partly, whole, qname, TYPES[at % len(TYPES)])
+        check(partly, whole, qname, TYPES[(at + lacks) % len(TYPES)])
+
+
+@given(st.data(), clusters(), LACKS, st.lists(deltas(), max_size=3))
+def test_once_everything_is_known_every_answer_is_that_of_the_whole(
+    data: st.DataObject, state: Cluster, lacks: int, changes: list[ZoneDelta]
+) -> None:
+    partly = serve(data.draw(less(state, lacks)), lacks, PodNames.VERIFIED, (), False)
+    names = sorted(set(names_of_interest(state)))
+    for change in changes:
+        for at, qname in enumerate(names):
+            ask(partly, qname, TYPES[at % len(TYPES)])
+        partly.engine.apply(replace(change, lacks=lacks))
+        state.apply(change)
+    files = [zone_file(text, origin, at) for at, (origin, text) in enumerate(FILES.items(), 1)]
+    whole = serve(state, 0, PodNames.VERIFIED, (), False)
+    partly.publish([image(state, 0), *files])
+    for at, qname in enumerate(names):
+        for qtype in (TYPES[at % len(TYPES)], TYPES[(at + lacks) % len(TYPES)]):
+            one, other = ask(partly, qname, qtype), ask(whole, qname, qtype)
+            assert (one.rcode, one.answer == [] or one.sections()[0]) == (
+                other.rcode, other.answer == [] or other.sections()[0],
+            )
