@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     _introduce(configuration, options, log)
 
     def load() -> Plan:
-        return assemble(configuration.read(), interface_addresses, machine_addresses)
+        return assemble(configuration.read(), interface_addresses, machine_addresses, configuration.settings)
 
     workers = Bound(options.workers, "--workers") if options.workers else default_workers()
     return Supervisor(load, workers, log).run()
@@ -41,6 +41,6 @@ def _introduce(configuration: Configuration, options: argparse.Namespace, log: L
     if not configuration.is_demo:
         log.info(f"configuration: {configuration.origin}")
         return
-    log.info("no configuration named (-conf, --manifests, --zones, ./Corefile): serving the demo; try")
+    log.info("no configuration named (-conf, --manifests, --zones, --kubeconfig, ./Corefile): serving the demo; try")
     for line in dig_lines(DEMO_HOST, options.dns_port or DEMO_PORT):
         log.info(f"    {line}")

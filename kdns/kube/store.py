@@ -35,7 +35,7 @@ from kdns.kube.objects import (
 )
 from kdns.kube.request import Resource
 from kdns.kube.schema import SchemaOptions, namespace_label, subtree
-from kdns.zone.delta import ZoneDelta, is_ahead, next_serial
+from kdns.zone.delta import LACKS_NAMESPACES, ZoneDelta, is_ahead, next_serial
 from kdns.zone.subtree import Subtree
 
 # Bounds of one part of an image, so that who reads one between queries is never busy with it for long.
@@ -313,6 +313,8 @@ class ClusterStore:
         if options.namespace_matches is None:
             return True
         known = self._objects["Namespace"].get(("Namespace", "", namespace))
+        if known is None and self.lacks & LACKS_NAMESPACES:
+            return False  # a selector may be for labels that are not there, and which there are is not known yet
         labels = labels_mapping(known.labels) if known is not None else {}
         return options.namespace_matches({**labels, NAMESPACE_NAME_LABEL: namespace})
 

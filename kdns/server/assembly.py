@@ -11,18 +11,22 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from kdns.answer.spec import ClusterSpec, FileSpec, SiteSpec, SourceSpec, Specification
-from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, ServerBlock, ZoneFile
+from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, ServerBlock, Settings, ZoneFile
 from kdns.observe.querylog import LoggedBlock, LogRule, QueryLog
+from kdns.server.admin import AdminPlan, admin_plan
 from kdns.server.sockets import WILDCARD_HOSTS, Address
 from kdns.zone.cluster import PodNames
 
 Resolve = Callable[[str], Sequence[str]]
 Machine = Callable[[], Sequence[str]]
 
+NO_SETTINGS = Settings()
+NO_ADMIN = AdminPlan()
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
-    """A cluster to be read from manifests."""
+    """A cluster, to be read from manifests or watched at its API server."""
 
     kubernetes: Kubernetes
 
@@ -45,14 +49,19 @@ class Plan:
     addresses: for each listener of the specification, where it listens: two addresses for a wildcard.
     sources: what to read, in the order of the specification's sources.
     query_logs: for each listener, what it logs of its queries.
+    settings: what is said of the whole process. admin: what is served besides DNS.
     with_traces: failures of kdns itself are logged with where they came from (`debug`, `errors { stacktrace }`).
+    is_debugging: every change of a cluster is logged (`debug`).
     """
 
     specification: Specification
     addresses: tuple[tuple[Address, ...], ...]
     sources: tuple[SourcePlan, ...]
     query_logs: tuple[QueryLog, ...]
+    settings: Settings = NO_SETTINGS
+    admin: AdminPlan = NO_ADMIN
     with_traces: bool = False
+    is_debugging: bool = False
 
     @property
     def all_addresses(self) -> list[Address]:
@@ -60,7 +69,7 @@ class Plan:
         return list(dict.fromkeys(address for group in self.addresses for address in group))
 
 
-def assemble(corefile: Corefile, resolve: Resolve, machine: Machine) -> Plan:
+def assemble(corefile: Corefile, resolve: Resolve, machine: Machine, settings: Settings = NO_SETTINGS) -> Plan:
     """Make the plan of a configuration.
 
     resolve: the addresses of an interface, OSError if there is none of that name. machine: all addresses that
@@ -83,7 +92,10 @@ def assemble(corefile: Corefile, resolve: Resolve, machine: Machine) -> Plan:
         tuple(map(_addresses, listeners)),
         tuple(assembler.plans),
         tuple(QueryLog([_logged(block) for block in listener.blocks]) for listener in listeners),
+        settings,
+        admin_plan(corefile, settings),
         any(block.debug or (block.errors and block.errors.stacktrace) for block in corefile.blocks),
+        any(block.debug for block in corefile.blocks),
     )
 
 

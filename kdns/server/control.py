@@ -1,39 +1,51 @@
 """Control: reads what is to be answered, watches it, and tells the workers what changes. Answers nothing itself.
 
-    files -> FileWatch: what is due -> sources: what changed -> publisher: to every worker -> log: visible
+    files -> FileWatch: what is due -> sources: what changed --+
+    API servers -> streams -> mirrors: what changed -----------+-> publisher: to every worker -> log: visible
 
-It says nothing to the workers before it has read everything, so that a control that is new withdraws nothing.
-`strict` (a start, a reload): what cannot be read ends it, with the reasons. Otherwise (it follows one that died
-while workers were answering) it waits until what is broken is repaired.
+It says nothing to the workers before it knows enough, so that a control that is new withdraws nothing; what is
+enough depends on who answers meanwhile (`Birth`). One thread around `select`; others read octets for it, and write
+snapshots.
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import selectors
+import signal
 import socket
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
 
+from kdns.kube.request import Notice, Severity
 from kdns.observe.logs import Log
-from kdns.server.assembly import Plan
+from kdns.observe.status import Word
+from kdns.server.api import ApiSource, access_of
+from kdns.server.apiclient import AccessError, connect_to
+from kdns.server.assembly import ClusterPlan, Plan, SourcePlan
+from kdns.server.birth import Birth, Situation, Verdict, judge
 from kdns.server.feed import MalformedMessage, Scope
 from kdns.server.files import Events, FileWatch, Stamp
-from kdns.server.process import EXIT_ERROR, trim_memory
+from kdns.server.keeper import SnapshotKeeper
+from kdns.server.process import EXIT_ERROR, EXIT_OK, trim_memory
 from kdns.server.publisher import Publisher, Subscriber
+from kdns.server.reading import Reading
 from kdns.server.slots import Serials, Slots
 from kdns.server.sockets import Address
-from kdns.server.sources import ClusterSource, Reading, Source, make_source, time_of_change
+from kdns.server.sources import FileSource, Source, make_source, schema_options, time_of_change
+from kdns.server.status import Statuses
+from kdns.server.visible import Visibility
 from kdns.server.watch import stamps
 from kdns.zone.delta import ZoneDelta
 
 POLL_SECONDS = 0.1  # an edit is visible 0.1 to 0.3 s after its last write; more often would show in an idle CPU
 MAX_POLL_SHARE = 0.02  # of a CPU: with so many files that looking takes longer, it is done less often
+ACCOUNT_SECONDS = 0.1  # the longest without an account, while changes come one after the other
+MAX_WAIT_SECONDS = 1.0  # lines that the log could not take are tried again so often
 MAX_REMARKS = 20  # logged of one reading
-MAX_UNSEEN = 1000  # changes that some worker has not acknowledged; the log loses the oldest, no answer does
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +53,7 @@ class ControlPlan:
     """What a control is given at its birth.
 
     addresses: what is listened on, for the log. feeds: control's end of each worker slot's socket pair.
-    serials: where the last serial is noted for whoever comes after.
+    serials: where the last serial is noted for whoever comes after. statuses: where each source's state is told.
     """
 
     plan: Plan
@@ -49,112 +61,228 @@ class ControlPlan:
     feeds: Sequence[socket.socket]
     slots: Slots
     serials: Serials
+    statuses: Statuses
     epoch: int
-    strict: bool
+    birth: Birth
     log: Log
 
 
-@dataclass(frozen=True, slots=True)
-class _Unseen:
-    """A change that is not visible everywhere yet; `text` is empty for the first image."""
-
-    generation: int
-    since: float
-    text: str
-
-
 def run_control(plan: ControlPlan) -> int:
-    """Serve the workers until killed; returns the exit status if what is to be served cannot be."""
+    """Serve the workers until told to end. Returns the exit status, an error if what is to be served cannot be."""
     gc.disable()  # the first load makes millions of values and no garbage
-    control = Control(plan)
-    if not control.load():
+    try:
+        control = Control(plan)
+    except AccessError as error:
+        plan.log.error(str(error))
         plan.log.flush(patience_ms=1000)
         return EXIT_ERROR
-    gc.freeze()
-    gc.enable()
-    trim_memory()
-    return control.serve()
+    with _stop_signal() as stop:
+        status = control.run(stop)
+    plan.log.flush(patience_ms=1000)
+    return status
 
 
 class Control:
-    """The state of a control process."""
+    """The state of a control process. Raises AccessError if an API server cannot even be tried."""
 
     def __init__(self, plan: ControlPlan) -> None:
         self._plan = plan
         self._log = plan.log
-        former = plan.serials.last
-        self._sources = [make_source(index, source, former) for index, source in enumerate(plan.plan.sources)]
+        self._birth = plan.birth
+        self._selector = selectors.DefaultSelector()
+        self._sources = [self._make_source(index, source) for index, source in enumerate(plan.plan.sources)]
+        self._apis = [(place, one) for place, one in enumerate(self._sources) if isinstance(one, ApiSource)]
+        self._files = [(place, one) for place, one in enumerate(self._sources) if not isinstance(one, ApiSource)]
+        self._keeper: SnapshotKeeper | None = None
+        self._former_lacks = [status[Word.LACKS] for status in plan.statuses]
+        for status in plan.statuses:
+            status.begin()
+        self._paths: dict[int, set[str]] = {}  # of each file source, when they were looked at last
         self._watch = FileWatch()
-        self._unseen: deque[_Unseen] = deque(maxlen=MAX_UNSEEN)
-        self._is_serving = False
-        self._paths: list[set[str]] = []  # of each source, when they were looked at last
+        self._visibility = Visibility()
+        self._publisher: Publisher | None = None
+        self._is_ready_told = False
+        self._account_due = 0.0
         self._sizes: list[list[int]] = []  # of each source: subtrees and rrsets in the last image
         self._told_missing: set[str] = set()
 
-    def load(self) -> bool:
-        """Read everything. False if something cannot be read, and that is not to be waited for."""
+    def run(self, stop: socket.socket) -> int:
+        """Find out what is to be answered, then say so and what changes, until `stop` is readable."""
+        self._selector.register(stop, selectors.EVENT_READ, _STOP)
+        for _, api in self._apis:
+            self._selector.register(api, selectors.EVENT_READ)
+        self._begin_snapshot()
+        loaded = self._load()
+        if loaded:
+            _settle_memory()
+            self._serve()
+        for _, api in self._apis:
+            api.close()
+        if self._keeper is not None and loaded:
+            self._note(self._keeper.finish(time.monotonic(), time.time()))
+        return EXIT_ERROR if loaded is None else EXIT_OK
+
+    def _make_source(self, index: int, plan: SourcePlan) -> Source | ApiSource:
+        former = self._plan.serials.last
+        if not (isinstance(plan, ClusterPlan) and plan.kubernetes.is_watched):
+            return make_source(index, plan, former)
+        client = connect_to(access_of(plan.kubernetes))
+        return ApiSource(index, plan.kubernetes, schema_options(plan.kubernetes), client, former, time.monotonic())
+
+    def _begin_snapshot(self) -> None:
+        settings = self._plan.plan.settings
+        if not settings.snapshot or not self._apis:
+            return
+        apis = [api for _, api in self._apis]
+        self._keeper = SnapshotKeeper(settings.snapshot, settings.snapshot_max_age, apis)
+        self._selector.register(self._keeper, selectors.EVENT_READ)
+        self._note(self._keeper.load(time.monotonic(), time.time()))
+
+    # Before anything is said
+
+    def _load(self) -> bool | None:
+        """Read and hear everything. None if something cannot be had that is not waited for; False if told to end."""
+        has_files: bool | None = False
+        due = time.monotonic()
         while True:
-            seen = self._look()
-            events = self._watch.observe(seen, time.time())
-            if self._plan.strict:
-                events.read += events.emptied  # what is empty from the start says nothing, if it may
-            self._read(events, seen)
-            lacking = self._lacking(seen)
-            is_settled = self._watch.is_settled() and not any(source.unread for source in self._sources)
-            if is_settled and not lacking:
+            if time.monotonic() >= due:
+                has_files, due = self._load_files(), time.monotonic() + POLL_SECONDS
+            if has_files is None:
+                return None
+            for place, api in self._apis:
+                self._turn(place, api)
+            verdicts = {self._verdict(place, api) for place, api in self._apis}
+            if Verdict.GIVE_UP in verdicts:
+                return None
+            if has_files and verdicts <= {Verdict.ENOUGH}:
                 return True
-            if is_settled and self._plan.strict:
-                return False
             self._log.flush()
-            time.sleep(POLL_SECONDS)
+            if self._wait(due):
+                return False
 
-    def serve(self) -> NoReturn:
-        """Publish everything, and from then on what changes."""
-        publisher = Publisher(
-            self._plan.epoch, self._plan.feeds, self._image, lambda slot: self._plan.slots[slot].incarnation
+    def _load_files(self) -> bool | None:
+        """Read what is due. Whether all files are good now; None if they are not, and that is not waited for."""
+        if not self._files:
+            return True
+        is_strict = self._birth is not Birth.RESTART
+        seen = self._look()
+        events = self._watch.observe(seen, time.time())
+        if is_strict:
+            events.read += events.emptied  # what is empty from the start says nothing, if it may
+        self._read(events, seen)
+        if not self._watch.is_settled() or any(source.unread for _, source in self._files):
+            return False
+        if not self._lacking(seen, is_strict):
+            return True
+        return None if is_strict else False
+
+    def _verdict(self, place: int, api: ApiSource) -> Verdict:
+        """Whether what is known of a cluster is to be answered from."""
+        now = time.monotonic()
+        slots = self._plan.slots
+        situation = Situation(
+            lacks=api.lacks,
+            is_settled=api.is_settled,
+            is_late=api.is_late(now),
+            is_silent=api.is_silent(now),
+            former_lacks=self._former_lacks[place],
+            reading=sum(slot.is_reading for slot in slots),
+            workers=len(slots),
         )
-        self._unseen.append(_Unseen(publisher.generation, time.monotonic(), ""))
-        self._is_serving = True
-        with selectors.DefaultSelector() as selector:
-            for subscriber in publisher.subscribers:
-                selector.register(subscriber.sock, _events_for(subscriber), subscriber)
-            due = time.monotonic()
-            while True:
-                self._exchange(publisher, selector, max(0.0, due - time.monotonic()))
-                if time.monotonic() >= due:
-                    looked = self._poll(publisher)
-                    due = next_look(time.monotonic(), looked)
-                self._tell_visible(publisher)
-                self._log.flush()
+        verdict = judge(self._birth, situation)
+        if verdict is Verdict.GIVE_UP:
+            silence = f"{api.origins} has said nothing for {api.startup_timeout:g} s"
+            self._log.error(f"{api}: {silence}, and there is no snapshot to go on from")
+        return verdict
 
-    def _exchange(self, publisher: Publisher, selector: selectors.BaseSelector, timeout: float) -> None:
-        """Hear the workers, and send images to those that lag."""
+    # From then on
+
+    def _serve(self) -> None:
+        """Publish everything, and from then on what changes, until told to end."""
+        plan = self._plan
+        publisher = self._publisher = Publisher(
+            plan.epoch, plan.feeds, self._image, lambda slot: plan.slots[slot].incarnation
+        )
         for subscriber in publisher.subscribers:
+            self._selector.register(subscriber.sock, _events_for(subscriber), subscriber)
+        due = time.monotonic()
+        while not self._wait(due if self._files else math.inf):
+            generation = publisher.generation
+            for place, api in self._apis:
+                self._turn(place, api)
+            if self._files and time.monotonic() >= due:
+                looked = self._poll(publisher)
+                due = next_look(time.monotonic(), looked)
+            # What a worker has just been told it should answer from at once, even where it shares our CPU: all else
+            # waits until it says that it does, or a little longer.
+            if publisher.generation == generation or time.monotonic() >= self._account_due:
+                self._account_due = time.monotonic() + ACCOUNT_SECONDS
+                self._give_account(publisher)
+
+    def _give_account(self, publisher: Publisher) -> None:
+        """Say what has become of what was published, where people and probes look, and keep it."""
+        for place, api in self._apis:
+            api.report(self._plan.statuses[place])
+        self._tell_visible(publisher)
+        if self._keeper is not None:
+            self._note(self._keeper.turn(time.monotonic(), time.time()))
+        self._log.flush()
+
+    def _wait(self, due: float) -> bool:
+        """Wait for whatever comes first, and hear the workers. True if control is told to end."""
+        due = min([due, *(api.wake_at for _, api in self._apis)])
+        if self._keeper is not None and self._publisher is not None:
+            due = min(due, self._keeper.wake_at)
+        for subscriber in self._publisher.subscribers if self._publisher else ():
             wanted = _events_for(subscriber)
-            if selector.get_key(subscriber.sock).events != wanted:
-                selector.modify(subscriber.sock, wanted, subscriber)
-        for key, ready in selector.select(timeout):
-            subscriber = key.data
-            if ready & selectors.EVENT_READ:
-                try:
-                    publisher.receive(subscriber)
-                except MalformedMessage as error:
-                    self._log.error(f"kdns bug: worker {subscriber.index}: {error}")
-            if ready & selectors.EVENT_WRITE and subscriber.is_lagging:
-                publisher.catch_up(subscriber)
+            if self._selector.get_key(subscriber.sock).events != wanted:
+                self._selector.modify(subscriber.sock, wanted, subscriber)
+        timeout = min(MAX_WAIT_SECONDS, max(0.0, due - time.monotonic()))
+        for key, ready in self._selector.select(timeout):
+            if key.data is _STOP:
+                return True
+            if isinstance(key.data, Subscriber) and self._publisher is not None:
+                self._exchange(self._publisher, key.data, ready)
+        return False
+
+    def _exchange(self, publisher: Publisher, subscriber: Subscriber, ready: int) -> None:
+        """Hear a worker, and send it an image if it lags."""
+        if ready & selectors.EVENT_READ:
+            try:
+                publisher.receive(subscriber)
+            except MalformedMessage as error:
+                self._log.error(f"kdns bug: worker {subscriber.index}: {error}")
+        if ready & selectors.EVENT_WRITE and subscriber.is_lagging:
+            publisher.catch_up(subscriber)
+            _settle_memory()
+
+    # API servers
+
+    def _turn(self, place: int, api: ApiSource) -> None:
+        """Take in what an API server has said, and publish what follows."""
+        now = time.monotonic()
+        reading = api.turn(now, time.time())
+        self._tell(api, reading, set())
+        if self._publisher is not None:
+            self._publish(self._publisher, place, reading, now)
+            if reading.is_large:
+                trim_memory()
+        elif self._birth is not Birth.RESTART:  # there, what the former control has reported is true
+            api.report(self._plan.statuses[place])
+
+    # Files
 
     def _look(self) -> dict[str, Stamp | None]:
         """What there is of all files of all sources."""
-        self._paths = [source.paths() for source in self._sources]
-        return stamps(set().union(*self._paths))
+        self._paths = {place: source.paths() for place, source in self._files}
+        return stamps(set().union(*self._paths.values()))
 
-    def _lacking(self, seen: Mapping[str, Stamp | None]) -> bool:
+    def _lacking(self, seen: Mapping[str, Stamp | None], may_be_empty: bool) -> bool:
         """Whether something is missing or broken; says what is missing."""
-        may_be_empty = self._plan.strict
         missing = [path for path, stamp in seen.items() if stamp is None or not (stamp.size or may_be_empty)]
         for path in missing:
             self._tell_missing(path)
-        return bool(missing) or any(source.broken for source in self._sources)
+        return bool(missing) or any(source.broken for _, source in self._files)
 
     def _tell_missing(self, path: str) -> None:
         if path not in self._told_missing:
@@ -168,12 +296,12 @@ class Control:
         events = self._watch.observe(seen, time.time())
         looked = time.monotonic() - since
         for path in (*events.vanished, *events.emptied):
-            if any(source.is_watched and source.holds(path) for source in self._sources):
+            if any(source.is_watched and source.holds(path) for _, source in self._files):
                 what = "vanished" if path in events.vanished else "is empty"
                 self._log.warning(f"{path}: {what}: what it said last stays served")
         if events.read or events.vanished or events.renamed:
-            for source, reading in self._read(events, seen):
-                self._publish(publisher, source, reading, since)
+            for place, reading in self._read(events, seen):
+                self._publish(publisher, place, reading, since)
             trim_memory()
         return looked
 
@@ -181,17 +309,26 @@ class Control:
         """Let each source read what is due, and tell what it has to say."""
         readings = []
         told: set[str] = set()  # two sources that read one file have the same to say of it
-        for index, (source, paths) in enumerate(zip(self._sources, self._paths, strict=True)):
-            if self._is_serving and not source.is_watched:
+        is_first = self._publisher is None
+        for place, source in self._files:
+            if not (is_first or source.is_watched):
                 continue
-            reading = source.read(paths, events, seen, time_of_change(paths, seen), not self._is_serving)
+            paths = self._paths[place]
+            reading = source.read(paths, events, seen, time_of_change(paths, seen), is_first)
             self._tell(source, reading, told)
-            readings.append((index, reading))
+            readings.append((place, reading))
         return readings
 
-    def _tell(self, source: Source, reading: Reading, told: set[str]) -> None:
-        """Log what came of reading some files, but for what is `told` already."""
-        consequence = "; the last good data stays served" if self._is_serving else ""
+    # What is said
+
+    def _note(self, notices: Sequence[Notice]) -> None:
+        for notice in notices:
+            _LOG[notice.severity](self._log, notice.text)
+
+    def _tell(self, source: Source | ApiSource, reading: Reading, told: set[str]) -> None:
+        """Log what came of a reading, but for what is `told` already."""
+        stays = self._publisher is not None and not isinstance(source, ApiSource)
+        consequence = "; the last good data stays served" if stays else ""
         errors = [error for error in reading.errors if error not in told]
         remarks = [remark for remark in reading.remarks if remark not in told]
         told.update(errors, remarks)
@@ -202,19 +339,25 @@ class Control:
         if len(remarks) > MAX_REMARKS:
             more = len(remarks) - MAX_REMARKS
             self._log.warning(f"{source}: {more} more remarks: `kdns check` tells them all")
-        for path in reading.unchanged if self._is_serving else ():
+        for line in reading.news:
+            self._log.info(line)
+        for path in reading.unchanged if self._publisher else ():
             self._log.info(f"{path}: read again: no answer changes")
 
-    def _publish(self, publisher: Publisher, index: int, reading: Reading, since: float) -> None:
+    def _publish(self, publisher: Publisher, place: int, reading: Reading, since: float) -> None:
         if reading.scope is None:
             return
         if reading.scope is Scope.IMAGE:
             generation = publisher.publish_image()
         else:
-            generation = publisher.publish(reading.scope, index, reading.parts)
+            generation = publisher.publish(reading.scope, place, reading.parts)
         self._note_serials()
-        text = f"{self._sources[index]} {reading.what}"
-        self._unseen.append(_Unseen(generation, since, text))
+        if self._keeper is not None:
+            self._keeper.note_change()
+        source = self._sources[place]
+        # A cluster that is watched changes all the time: that is only of interest to who looks for a fault.
+        if self._plan.plan.is_debugging or reading.scope is Scope.IMAGE or not isinstance(source, ApiSource):
+            self._visibility.published(generation, since, f"{source} {reading.what}")
 
     def _image(self) -> Iterator[ZoneDelta]:
         """Everything of all sources, in parts; counts it on the way."""
@@ -228,31 +371,36 @@ class Control:
 
     def _note_serials(self) -> None:
         for source in self._sources:
-            if isinstance(source, ClusterSource) and source.serial is not None:
+            if not isinstance(source, FileSource) and source.serial is not None:
                 self._plan.serials.note(source.serial)
 
     def _tell_visible(self, publisher: Publisher) -> None:
-        """Log each change that every worker answers from now."""
-        visible = publisher.visible_generation
-        while self._unseen and self._unseen[0].generation <= visible:
-            change = self._unseen.popleft()
-            if change.text:
-                took_ms = (time.monotonic() - change.since) * 1000
-                self._log.info(f"visible: {change.text} (generation {change.generation}, {took_ms:.0f} ms)")
-            else:
-                self._tell_ready()
+        """Log what every worker answers from now."""
+        generation = publisher.visible_generation
+        if not generation:  # a worker that is new has nothing yet
+            return
+        for status in self._plan.statuses:
+            status[Word.VISIBLE_GENERATION], status[Word.IS_LOADED] = generation, True
+        if not self._is_ready_told:
+            self._is_ready_told = True
+            self._tell_ready()
+        for line in self._visibility.visible(generation, time.monotonic()):
+            self._log.info(line)
 
     def _tell_ready(self) -> None:
         for source, (services, rrsets) in zip(self._sources, self._sizes, strict=True):
-            size = f"{services} services" if isinstance(source, ClusterSource) else f"{rrsets} rrsets"
+            size = f"{rrsets} rrsets" if isinstance(source, FileSource) else f"{services} services"
             self._log.info(f"{source}: {size} from {source.origins}")
+            if isinstance(source, ApiSource) and source.lacks:
+                missing = f"{source.progress()}: names that depend on what is missing are SERVFAIL until it is known"
+                self._log.warning(f"{source}: {missing}")
             if ignored := source.ignored():
                 self._log.info(f"{source}: not answered from: {ignored}")
         workers = len(self._plan.feeds)
         services, rrsets = (sum(column) for column in zip(*self._sizes, strict=True)) if self._sizes else (0, 0)
         addresses = ", ".join(map(str, self._plan.addresses))
         self._log.info(
-            f"{'ready' if self._plan.strict else 'current again'}: {workers} worker{'s' * (workers != 1)},"
+            f"{'current again' if self._birth is Birth.RESTART else 'ready'}: {workers} worker{'s' * (workers != 1)},"
             f" {services} services, {rrsets} rrsets, listening on {addresses} (UDP and TCP)"
         )
 
@@ -265,5 +413,33 @@ def next_look(now: float, looked: float) -> float:
     return now + max(POLL_SECONDS, looked / MAX_POLL_SHARE)
 
 
+_STOP = "stop"
+_LOG: dict[Severity, Callable[[Log, str], None]] = {
+    Severity.INFO: Log.info,
+    Severity.WARNING: Log.warning,
+    Severity.ERROR: Log.error,
+}
+
+
 def _events_for(subscriber: Subscriber) -> int:
     return selectors.EVENT_READ | (selectors.EVENT_WRITE if subscriber.is_lagging else 0)
+
+
+def _settle_memory() -> None:
+    """What has been read is here to stay: collections need not look at it, nor what was read it from take memory."""
+    gc.freeze()
+    gc.enable()
+    trim_memory()
+
+
+@contextmanager
+def _stop_signal() -> Iterator[socket.socket]:
+    """A socket that becomes readable with SIGTERM."""
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    yield reader
+    signal.set_wakeup_fd(-1)
+    reader.close()
+    writer.close()

@@ -85,6 +85,7 @@ class Connection:
         self._sock = sock
         self._cancel = cancel
         self._late: OSError | None = None  # came after octets that had to be returned first
+        self.is_ending = False  # the end, or an error, comes next
         sock.setblocking(False)
         self._poll = select.poll()
         self._poll.register(cancel, select.POLLIN)
@@ -132,7 +133,7 @@ class Connection:
 
     def is_quiet(self, seconds: float) -> bool:
         """Whether there is nothing to receive, and nothing comes for so long."""
-        if self._late is not None or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
+        if self.is_ending or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
             return False
         try:
             self._wait(select.POLLIN, seconds, "quiet")
@@ -146,7 +147,7 @@ class Connection:
         Returns the number of octets, 0 for the end.
         """
         if self._late is not None:
-            raise OSError(self._late.errno, self._late.strerror) from None
+            raise self._late
         return self._fill(
             buffer, self._patiently(partial(self._sock.recv_into, buffer), select.POLLIN, limit, "nothing heard")
         )
@@ -166,10 +167,11 @@ class Connection:
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 break
             except OSError as error:
-                self._late = error
+                self._late, self.is_ending = error, True
                 break
             if not more:
-                break  # the next call is told so again
+                self.is_ending = True  # the next call is told so again
+                break
             filled += more
         return filled
 

@@ -1,8 +1,8 @@
 """One control and its workers: forked, watched, restarted, drained. Runs inside the supervisor.
 
 A fleet serves one plan. A reload is a second fleet on the same sockets; when that one is ready, this one is
-drained. The sockets and the socket pairs of the feed live as long as the fleet, so that nothing queued in them
-is lost with a process. `now` is CLOCK_MONOTONIC's.
+drained. The sockets, the socket pairs of the feed and the shared memory live as long as the fleet, so that nothing
+queued or counted in them is lost with a process. `now` is CLOCK_MONOTONIC's, in seconds.
 """
 
 from __future__ import annotations
@@ -18,14 +18,19 @@ from functools import partial
 from kdns.observe.counters import SLOTS as COUNTERS
 from kdns.observe.logs import Log
 from kdns.server.assembly import Plan
+from kdns.server.birth import Birth
 from kdns.server.control import ControlPlan, run_control
 from kdns.server.process import EXIT_ERROR, describe_status, enter, fork, is_stopped
 from kdns.server.restarts import SILENCE_SECONDS, Backoff, Watchdog
 from kdns.server.slots import Serials, Slots, SlotState
 from kdns.server.sockets import Address, Binding, SlotSockets
+from kdns.server.status import Statuses, origins_of
 from kdns.server.worker import WorkerPlan, run_worker
 
 FEED_BUFFER_OCTETS = 256 * 1024  # a few messages of full size; a worker further behind is better off with an image
+# A worker that died is replaced, and has loaded the largest image, in less. Half a server that leaves the rotation
+# for a moment costs more than the queries that wait in the queue meanwhile.
+SHORTFALL_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -41,16 +46,25 @@ class Child:
 
 
 class Fleet:
-    """See the module's docstring. `bindings` holds what the plan listens on."""
+    """See the module's docstring. `bindings` holds what the plan listens on. `birth`: START, or RELOAD."""
 
     def __init__(
-        self, plan: Plan, bindings: Mapping[Address, Binding], workers: int, serials: Serials, log: Log
+        self,
+        plan: Plan,
+        bindings: Mapping[Address, Binding],
+        workers: int,
+        serials: Serials,
+        birth: Birth,
+        log: Log,
     ) -> None:
         self.plan = plan
         self.bindings = bindings
         self.slots = Slots(workers, COUNTERS)
+        self.statuses = Statuses(origins_of(plan.sources))
         self.is_leaving = False
-        self.was_ready = False
+        self._was_ready = False
+        self._birth = birth
+        self._short_since: float | None = None
         self._log = log
         self._feeds = [_feed_pair() for _ in range(workers)]
         self._serials = serials
@@ -69,13 +83,30 @@ class Fleet:
         return not any(child.pid for child in self._children)
 
     @property
+    def was_ready(self) -> bool:
+        """Whether all of its workers have read queries at some time."""
+        return self._was_ready or self.slots.are_ready
+
+    @property
     def has_stopped_reading(self) -> bool:
         """Whether none of its workers reads queries, but for connections that they have."""
         return all(not slot.pid or slot.state is SlotState.DRAINING for slot in self.slots)
 
+    def counters(self) -> list[int]:
+        """What its workers have counted, by kdns.observe.counters."""
+        return [sum(column) for column in zip(*(slot.counters for slot in self.slots), strict=True)]
+
+    def shortfall(self, now: float) -> str:
+        """Why its workers do not suffice, "" if they do. A loss counts after SHORTFALL_SECONDS."""
+        reading = sum(slot.is_reading for slot in self.slots)
+        is_short = reading < len(self.slots)
+        is_borne = self.was_ready and now - (self._short_since or now) <= SHORTFALL_SECONDS
+        return f"{reading} of {len(self.slots)} read queries" if is_short and not is_borne else ""
+
     def tick(self, now: float, watchdog: Watchdog) -> None:
         """Fork what is due and kill what is stuck."""
-        self.was_ready = self.was_ready or self.slots.are_ready
+        self._short_since = None if self.slots.are_ready else self._short_since or now
+        self._was_ready = self.was_ready
         for child in self._children:
             if not self.is_leaving and not child.pid and child.due <= now:
                 child.pid, child.started = child.start(), now
@@ -104,12 +135,15 @@ class Fleet:
         child = next((child for child in self._children if child.pid == pid), None)
         if child is None:
             return False
+        self._was_ready = self.was_ready  # as long as it can be seen
         child.pid = 0
         for slot in self.slots:
             if slot.pid == pid:
                 slot.pid = 0
         if self.is_leaving:
             return False
+        if child is self._control:
+            self.statuses.lose_control(int(now * 1e9))
         if child is self._control and not self.was_ready and os.waitstatus_to_exitcode(status) == EXIT_ERROR:
             return True
         delay = child.backoff.next_delay(now - child.started)
@@ -117,13 +151,17 @@ class Fleet:
         self._report(child, pid, status, delay)
         return False
 
-    def drain(self) -> None:
-        """Have the workers finish what they have and go; control goes at once."""
-        self._signal_all(signal.SIGTERM)
+    def drain(self, is_replaced: bool = False) -> None:
+        """Have the workers finish what they have and go; control writes its snapshot for the last time, and goes.
+
+        is_replaced: another fleet has taken over. Its control keeps the snapshot from now on, and nobody is to write
+        over it with what the old configuration asked for.
+        """
+        self._signal_all(signal.SIGTERM, signal.SIGKILL if is_replaced else signal.SIGTERM)
 
     def kill(self) -> None:
         """End all processes at once."""
-        self._signal_all(signal.SIGKILL)
+        self._signal_all(signal.SIGKILL, signal.SIGKILL)
 
     def close(self) -> None:
         """Close the socket pairs. The bindings are the supervisor's to close: another fleet may use them."""
@@ -131,11 +169,11 @@ class Fleet:
             for end in pair:
                 end.close()
 
-    def _signal_all(self, number: signal.Signals) -> None:
+    def _signal_all(self, to_workers: signal.Signals, to_control: signal.Signals) -> None:
         self.is_leaving = True
         for child in self._children:
             if child.pid:
-                os.kill(child.pid, number)
+                os.kill(child.pid, to_control if child is self._control else to_workers)
 
     def _report(self, child: Child, pid: int, status: int, delay: float) -> None:
         then = f"restarted in {delay:g} s" if delay else "restarted"
@@ -161,7 +199,15 @@ class Fleet:
         feeds = [pair[0] for pair in self._feeds]
         addresses = [address for address in self.plan.all_addresses if address in self.bindings]
         plan = ControlPlan(
-            self.plan, addresses, feeds, self.slots, self._serials, self._epoch, not self.was_ready, self._log
+            plan=self.plan,
+            addresses=addresses,
+            feeds=feeds,
+            slots=self.slots,
+            serials=self._serials,
+            statuses=self.statuses,
+            epoch=self._epoch,
+            birth=Birth.RESTART if self.was_ready else self._birth,
+            log=self._log,
         )
         keep = {feed.fileno() for feed in feeds}
 

@@ -68,6 +68,11 @@ class Slot:
     def pid(self, pid: int) -> None:
         self._words[_PID] = pid
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether there is a worker that reads queries. What a dead one told last says nothing."""
+        return self.pid != 0 and self.state is SlotState.READY
+
     def begin(self, now_ns: int) -> int:
         """Before a worker is forked: make the slot a new incarnation's and return its number."""
         self._words[_INCARNATION] += 1
@@ -97,7 +102,7 @@ class Slots:
     @property
     def are_ready(self) -> bool:
         """Whether every slot has a worker that reads queries."""
-        return all(slot.state is SlotState.READY for slot in self._all)
+        return all(slot.is_reading for slot in self._all)
 
 
 class Serials:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,6 +72,23 @@ class Binding:
     def for_slot(self, slot: int, listener: int) -> SlotSockets:
         """The pair of one slot; `listener` is its index in the specification."""
         return SlotSockets(self.address, listener, self.udp[slot], self.tcp[slot])
+
+    def refuse_queries(self) -> None:
+        """Have the kernel refuse datagrams from now on; what is queued can still be read, and answered.
+
+        A UDP socket that is connected hears nobody but its peer, which is itself here: whoever else asks is told at
+        once that the port is closed, and tries elsewhere, instead of waiting for an answer. There is no way back:
+        disconnected, it would not get its share of the clients again.
+        """
+        for sock in self.udp:
+            with suppress(OSError):  # where it has no route to itself, closing will have to do
+                sock.connect(sock.getsockname())
+
+    def refuse_connections(self) -> None:
+        """Have the kernel refuse connections from now on; those that nobody has accepted are reset."""
+        for sock in self.tcp:
+            with suppress(OSError):  # it does so already
+                sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close this process's hold on all of them."""

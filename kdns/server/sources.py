@@ -1,14 +1,13 @@
-"""What control serves: for each source, the last good data of its files, and the change that a new reading makes.
+"""What control serves from files: for each source their last good data, and the change that a new reading makes.
 
 A broken file keeps its last good data, and so does one that vanished or was emptied. A file that was renamed
 takes its data along; one that vanished gives way where another file says the same objects. Reads files, through
-kdns.server.watch; does not watch them.
+kdns.server.watch; does not watch them. Not here: clusters that an API server tells of (kdns.server.api).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from kdns.corefile import Kubernetes, PodMode
 from kdns.kube.manifest_set import ManifestSet
@@ -17,9 +16,10 @@ from kdns.kube.objects import Change
 from kdns.kube.problem import ManifestError
 from kdns.kube.schema import SchemaOptions
 from kdns.kube.store import ClusterStore
-from kdns.server.assembly import ClusterPlan, FilePlan, SourcePlan
+from kdns.server.assembly import FilePlan, SourcePlan
 from kdns.server.feed import Scope
 from kdns.server.files import Events, Stamp
+from kdns.server.reading import Reading
 from kdns.server.watch import FileMoved, contents, expand
 from kdns.wire.iana import RRType
 from kdns.wire.name import to_text
@@ -28,32 +28,12 @@ from kdns.zone.delta import ZoneDelta, is_ahead
 from kdns.zone.masterfile import MasterFile, ZoneFileError
 from kdns.zone.rrset import RRset
 
-# With more changed services than that the workers load everything aside: applied at once, 20 us each, they would hold
-# up queries for longer than a slice.
-DELTA_SUBTREES_MAX = 32
 ZONE_PART_RRSETS = 64  # decoded and applied in a fraction of a millisecond
 
 Stamps = Mapping[str, Stamp | None]
 
 
-@dataclass(slots=True)
-class Reading:
-    """What came of reading some files of a source.
-
-    scope, parts: the change to publish, an image without its parts; None if no answer changes.
-    what: the change in a few words. unchanged: files that were read and change no answer.
-    errors, remarks: lines for the log.
-    """
-
-    scope: Scope | None = None
-    parts: Iterator[ZoneDelta] = field(default_factory=lambda: iter(()))
-    what: str = ""
-    unchanged: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-
-
-class ClusterSource:
+class ManifestSource:
     """A cluster read from manifests.
 
     former_serial: the serial that clients have seen last, whoever published it.
@@ -112,7 +92,9 @@ class ClusterSource:
         if first:
             self._store.load(changes, serial)
         else:
-            self._change(self._store.apply(changes, serial), reading)
+            delta = self._store.apply(changes, serial)
+            if delta is not None:
+                reading.change(delta)
         if manifests:
             self._remark(reading)
         if reading.scope is None:
@@ -181,16 +163,6 @@ class ClusterSource:
             self._gone.discard(path)
             (self._held.discard if manifest is None else self._held.add)(path)
 
-    def _change(self, delta: ZoneDelta | None, reading: Reading) -> None:
-        if delta is None:
-            return
-        touched = len(delta.subtrees) + len(delta.removed)
-        reading.what = f"{len(delta.subtrees)} services changed, {len(delta.removed)} removed"
-        if touched > DELTA_SUBTREES_MAX:
-            reading.scope = Scope.IMAGE
-        else:
-            reading.scope, reading.parts = Scope.DELTA, iter((delta,))
-
     def _remark(self, reading: Reading) -> None:
         """Tell what looks wrong, each remark once."""
         remarks = list(dict.fromkeys(map(str, self._set.problems())))
@@ -200,7 +172,7 @@ class ClusterSource:
 
 
 class FileSource:
-    """A zone file, and the files that it includes. `broken` and `unread` as in ClusterSource."""
+    """A zone file, and the files that it includes. `broken` and `unread` as in ManifestSource."""
 
     def __init__(self, index: int, plan: FilePlan) -> None:
         self.is_watched = plan.file.is_watched
@@ -230,7 +202,7 @@ class FileSource:
             yield ZoneDelta(self._index, reset=start == 0, rrsets=part)
 
     def read(self, paths: set[str], events: Events, stamps: Stamps, serial: int, first: bool) -> Reading:
-        """As ClusterSource.read; a zone file has its own serial."""
+        """As ManifestSource.read; a zone file has its own serial."""
         reading = Reading()
         if not paths.intersection(events.read):
             return reading
@@ -281,14 +253,14 @@ class FileSource:
             )
 
 
-Source = ClusterSource | FileSource
+Source = ManifestSource | FileSource
 
 
 def make_source(index: int, plan: SourcePlan, former_serial: int | None = None) -> Source:
-    """The source that a plan describes."""
-    if isinstance(plan, ClusterPlan):
-        return ClusterSource(index, plan.kubernetes, former_serial)
-    return FileSource(index, plan)
+    """The source that reads the files of a plan."""
+    if isinstance(plan, FilePlan):
+        return FileSource(index, plan)
+    return ManifestSource(index, plan.kubernetes, former_serial)
 
 
 def time_of_change(paths: set[str], stamps: Stamps) -> int:
@@ -302,11 +274,14 @@ def schema_options(kubernetes: Kubernetes) -> SchemaOptions:
     return SchemaOptions(
         namespaces=frozenset(kubernetes.namespaces) if kubernetes.namespaces else None,
         namespace_matches=kubernetes.namespace_labels.matches if kubernetes.namespace_labels else None,
-        labels_match=kubernetes.labels.matches if kubernetes.labels else None,
+        # An API server sends only what the selector matches.
+        labels_match=kubernetes.labels.matches if kubernetes.labels and not kubernetes.is_watched else None,
         noendpoints=kubernetes.noendpoints,
         ignore_empty_service=kubernetes.ignore_empty_service,
         endpoint_pod_names=kubernetes.endpoint_pod_names,
         verified_pods=kubernetes.pods is PodMode.VERIFIED,
+        terminating_serving=kubernetes.terminating_serving,
+        namespaces_exist=kubernetes.is_watched,
     )
 
 

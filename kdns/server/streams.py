@@ -6,8 +6,8 @@
 A queue that is full makes the threads wait, and so the kernel and the server. After `close`, nothing of a stream
 arrives any more, and its thread ends as soon as it notices, which is at once wherever it waits for a socket.
 
-A list is read by its thread, ahead of who decodes it. A watch is quiet for most of the time, and an event of it should
-be known soon: two threads that take turns at one interpreter cost several times what reading does. So a thread lends a
+A list is read by its thread, ahead of who decodes it. A watch is quiet for most of the time, and its events should be
+known soon: two threads that take turns at one interpreter cost several times what reading does. So a thread lends a
 connection that has become quiet to `take`, and has it back for a burst, and for all that goes wrong.
 
 A 401 is passed on only after one more attempt with refreshed credentials. Not here: connections and credentials
@@ -134,6 +134,11 @@ class Streams:
         for owner in list(self._streams):
             self.close(owner)
 
+    def release(self) -> None:
+        """Let go of the descriptors, once everything is closed and all threads have ended: this is over."""
+        self._ready.close()
+        os.close(self._wake)
+
     def take(self) -> list[Arrival]:
         """What has come, in order, but not much more than BATCH_OCTETS of it."""
         taken: list[Arrival] = []
@@ -142,8 +147,9 @@ class Streams:
             while self._queue and octets < BATCH_OCTETS:
                 taken.append(self._queue.popleft())
                 octets += taken[-1].octets
-            self._octets -= octets
-            self._settle()
+            if taken:
+                self._octets -= octets
+                self._settle()
             if not self._queue:
                 loans = [self._loans[fd] for fd, _ in self._ready.poll(0) if fd in self._loans]
                 taken += filter(None, map(self._read, loans))
@@ -164,7 +170,7 @@ class Streams:
         except Exception as error:
             loan.error = error  # its thread says what it means
         loan.is_heard = True
-        if loan.error is not None or loan.answer.is_complete or loan.answer.is_full:
+        if loan.error is not None or loan.answer.is_complete or loan.answer.has_more:
             self._return(stream)
         return Arrival(stream.owner, stream.request.number, Received(content)) if content else None
 
@@ -287,7 +293,7 @@ class _Answer:
         self._limit = limit
         self._buffer = memoryview(bytearray(BLOCK_OCTETS))
         self._response = Response()
-        self.is_full = False  # there may be more than was read last
+        self.has_more = False  # to tell than was read last, though nothing comes any more
 
     @property
     def is_complete(self) -> bool:
@@ -318,7 +324,7 @@ class _Answer:
         return b"" if received is None else self._feed(received)
 
     def _feed(self, received: int) -> bytes:
-        self.is_full = received == BLOCK_OCTETS
+        self.has_more = received == BLOCK_OCTETS or self._connection.is_ending
         if not received:
             self._response.end()
         return self._response.feed(bytes(self._buffer[:received]))

@@ -1,8 +1,9 @@
-"""The supervisor: PID 1, one thread around `select`. It binds, forks, watches, reloads, drains.
+"""The supervisor: PID 1, one thread around `select`. It binds, forks, watches, reloads, drains, says how it all is.
 
     start    sockets are bound, the fleet is forked; a mistake in configuration or data ends all with status 1
     reload   SIGHUP, SIGUSR1: a second fleet on the same sockets; the first goes when the second one is ready
-    end      SIGTERM, SIGINT: the fleet is drained, status 0; a second signal ends it at once
+    end      SIGTERM, SIGINT: lame duck (not ready, and otherwise as ever), if a time is set for it; then the fleet
+             is drained, status 0. Each further signal goes on to the next step, the last of which is to end at once
 
 It imports what its children need, so that they share that memory. Nobody else forks.
 """
@@ -19,16 +20,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from kdns.corefile import CorefileError
+from kdns.observe.counters import new_counts
 from kdns.observe.logs import Log
+from kdns.server.admin import AdminPlan, AdminServer, OnEvent
 from kdns.server.assembly import Plan
+from kdns.server.birth import Birth
 from kdns.server.fleet import Fleet
+from kdns.server.pages import View, pages_of
 from kdns.server.process import EXIT_ERROR, EXIT_OK
+from kdns.server.readiness import Transitions
 from kdns.server.restarts import Watchdog
 from kdns.server.sizing import MIB, Bound
 from kdns.server.slots import Serials
 from kdns.server.sockets import Address, BindError, Binding, bind_all
 
 TICK_SECONDS = 0.25  # a death is heard of by signal; this is for silence, restarts that are due, and readiness
+DRAIN_TICK_SECONDS = 0.02  # at the end: connections that come when nobody accepts them any more wait so long
 DRAIN_SECONDS = 5.0  # a worker takes at most 4; Kubernetes gives a pod 30
 RELOAD_SECONDS = 120.0  # for the new fleet to read its data: the largest dumps take seconds
 _TERMINATE = (signal.SIGTERM, signal.SIGINT)
@@ -44,6 +51,11 @@ class Supervisor:
         self._load = load
         self._workers = workers
         self._log = log
+        self._selector = selectors.DefaultSelector()
+        self._admin = AdminServer(self._selector, pages_of(self._view), log)
+        self._admin_plan = AdminPlan()  # of the fleet that answers
+        self._transitions = Transitions()
+        self._counted = new_counts()  # by fleets that are gone
         self._serials = Serials()
         self._bindings: dict[Address, Binding] = {}
         self._current: Fleet | None = None
@@ -52,6 +64,7 @@ class Supervisor:
         self._replaced: Fleet | None = None  # one of `_leaving`, until it reads no queries any more
         self._leaving: list[Fleet] = []
         self._is_reload_wanted = False
+        self._lameduck_until: float | None = None
         self._drain_deadline: float | None = None
         self._status: int | None = None
 
@@ -59,35 +72,41 @@ class Supervisor:
         """Serve until told to end. Returns the exit status."""
         try:
             plan = self._load()
-            self._bindings = bind_all(plan.all_addresses, self._workers.workers)
+            self._bind(plan)
         except (CorefileError, BindError, OSError) as error:
             self._log.error(str(error))
-            self._log.flush(patience_ms=1000)
-            return EXIT_ERROR
-        self._tell_sizes()
-        gc.collect()
-        gc.freeze()  # what the children share is then not written to by their collections
-        with _signals() as signals:
-            self._current = self._new_fleet(plan)
-            self._watch(signals)
+            self._status = EXIT_ERROR
+        else:
+            self._serve(plan)
+        self._admin.close()
+        self._selector.close()
         self._log.flush(patience_ms=1000)
         return EXIT_OK if self._status is None else self._status
 
-    def _watch(self, signals: socket.socket) -> None:
+    def _serve(self, plan: Plan) -> None:
+        self._tell_sizes()
+        gc.collect()
+        gc.freeze()  # what the children share is then not written to by their collections
+        with _signals(self._selector, self._on_signal):
+            self._current = self._new_fleet(plan, Birth.START)
+            self._admin_plan = plan.admin
+            self._watch()
+
+    def _watch(self) -> None:
         watchdog = Watchdog(time.monotonic(), TICK_SECONDS)
-        with selectors.DefaultSelector() as selector:
-            selector.register(signals, selectors.EVENT_READ)
-            while self._fleets_alive():
-                now = time.monotonic()
-                watchdog.tick(now)
-                for fleet in self._fleets_alive():
-                    fleet.tick(now, watchdog)
-                self._advance(now)
-                self._log.flush()
-                if selector.select(TICK_SECONDS):
-                    for number in signals.recv(64):
-                        self._on_signal(signal.Signals(number))
-                self._reap()
+        while self._fleets_alive():
+            now = time.monotonic()
+            watchdog.tick(now)
+            for fleet in self._fleets_alive():
+                fleet.tick(now, watchdog)
+            self._advance(now)
+            self._admin.tick(now)
+            self._tell_readiness(now)
+            self._log.flush()
+            for key, events in self._selector.select(DRAIN_TICK_SECONDS if self._drain_deadline else TICK_SECONDS):
+                on_event: OnEvent = key.data
+                on_event(events)
+            self._reap()
 
     def _fleets_alive(self) -> list[Fleet]:
         return [fleet for fleet in (self._current, self._incoming, *self._leaving) if fleet is not None]
@@ -95,14 +114,28 @@ class Supervisor:
     def _on_signal(self, number: signal.Signals) -> None:
         if number in _TERMINATE:
             self._terminate()
+        elif number in _RELOAD and self._is_terminating:
+            self._log.warning("reload ignored: kdns is stopping")
         elif number in _RELOAD:
             self._is_reload_wanted = True
 
+    @property
+    def _is_terminating(self) -> bool:
+        return self._lameduck_until is not None or self._drain_deadline is not None
+
     def _terminate(self) -> None:
-        """Drain; at the second signal, end."""
+        """Take the next step towards the end."""
+        lameduck = self._admin_plan.lameduck
+        is_of_use = lameduck > 0 and self._current is not None and self._current.was_ready
         if self._drain_deadline is not None:
             self._drain_deadline = 0.0
-            return
+        elif self._lameduck_until is None and is_of_use:
+            self._lameduck_until = time.monotonic() + lameduck
+            self._log.info(f"stopping in {lameduck:g} s: not ready any more, and answering until then")
+        else:
+            self._drain()
+
+    def _drain(self) -> None:
         self._log.info("stopping: finishing what has arrived")
         self._end(None)
 
@@ -112,6 +145,8 @@ class Supervisor:
         self._drain_deadline = time.monotonic() + DRAIN_SECONDS
         self._leaving = self._fleets_alive()
         self._current = self._incoming = None
+        for binding in self._bindings.values():  # first, so that the workers' last look finds the last query
+            binding.refuse_queries()
         for fleet in self._leaving:
             fleet.drain()
 
@@ -149,30 +184,41 @@ class Supervisor:
         if self._replaced is not None and self._replaced.has_stopped_reading:
             self._replaced = None
             self._log.info("reloaded: only the new processes read queries")
-        if self._is_reload_wanted and self._incoming is None and self._drain_deadline is None:
+        if self._is_reload_wanted and self._incoming is None and not self._is_terminating:
             self._is_reload_wanted = False
             self._reload(now)
-        if self._drain_deadline is not None and now > self._drain_deadline:
+        self._advance_end(now)
+        self._bury()
+
+    def _advance_end(self, now: float) -> None:
+        if self._drain_deadline is None:
+            if self._lameduck_until is not None and now > self._lameduck_until:
+                self._drain()
+            return
+        if all(fleet.has_stopped_reading for fleet in self._leaving):
+            for binding in self._bindings.values():
+                binding.refuse_connections()
+        if now > self._drain_deadline:
             for fleet in self._leaving:
                 fleet.kill()
-        self._bury()
 
     def _reload(self, now: float) -> None:
         """Read the configuration anew and start a fleet for it; keep the old one if that cannot be."""
         try:
             plan = self._load()
-            bindings = bind_all(plan.all_addresses, self._workers.workers, self._bindings)
+            self._bind(plan)
         except (CorefileError, BindError, OSError) as error:
             self._log.error(f"reload failed, the old configuration stays: {error}")
             return
-        self._bindings |= bindings
-        self._incoming = self._new_fleet(plan)
+        self._incoming = self._new_fleet(plan, Birth.RELOAD)
         self._incoming_since = now
 
     def _switch(self, incoming: Fleet) -> None:
         old, self._current, self._incoming = self._current, incoming, None
+        self._admin_plan = incoming.plan.admin
+        self._admin.keep_only(self._admin_plan.doors)
         if old is not None:
-            old.drain()
+            old.drain(is_replaced=True)
             self._leaving.append(old)
             self._replaced = old
 
@@ -181,12 +227,14 @@ class Supervisor:
             self._incoming.kill()
             self._leaving.append(self._incoming)
             self._incoming = None
+            self._admin.keep_only(self._admin_plan.doors)
         self._log.error(f"reload failed, the old configuration stays: {why}")
 
     def _bury(self) -> None:
         """Let go of fleets whose processes have all ended, and of the sockets that nobody listens on any more."""
         gone = [fleet for fleet in self._leaving if fleet.is_gone]
         for fleet in gone:
+            self._counted = [before + count for before, count in zip(self._counted, fleet.counters(), strict=True)]
             fleet.close()
             self._leaving.remove(fleet)
         if gone:
@@ -200,9 +248,30 @@ class Supervisor:
             if used:
                 self._log.info(f"no longer listening on {address}")
 
-    def _new_fleet(self, plan: Plan) -> Fleet:
+    def _bind(self, plan: Plan) -> None:
+        """Hold all that a plan listens on, besides what is held. Raises BindError, and then holds nothing new."""
+        self._admin.listen(plan.admin.doors)
+        try:
+            self._bindings |= bind_all(plan.all_addresses, self._workers.workers, self._bindings)
+        except BindError:
+            self._admin.keep_only(self._admin_plan.doors)
+            raise
+
+    def _view(self) -> View:
+        fleets = self._fleets_alive()
+        return View(self._current, fleets, self._counted, self._is_terminating, self._admin_plan.ready_when)
+
+    def _tell_readiness(self, now: float) -> None:
+        """Say in the log what /ready says when that changes; the end has been told already."""
+        if self._admin_plan.ready and not self._is_terminating:
+            reasons = self._view().reasons_not_ready(now)
+            line = self._transitions.line(reasons)
+            if line is not None:
+                (self._log.warning if reasons else self._log.info)(line)
+
+    def _new_fleet(self, plan: Plan, birth: Birth) -> Fleet:
         bindings = {address: self._bindings[address] for address in plan.all_addresses if address in self._bindings}
-        return Fleet(plan, bindings, self._workers.workers, self._serials, self._log)
+        return Fleet(plan, bindings, self._workers.workers, self._serials, birth, self._log)
 
     def _tell_sizes(self) -> None:
         octets = min((binding.receive_buffer_octets for binding in self._bindings.values()), default=0)
@@ -214,17 +283,24 @@ class Supervisor:
 
 
 @contextmanager
-def _signals() -> Iterator[socket.socket]:
-    """A socket on which every signal that concerns us arrives as an octet."""
+def _signals(selector: selectors.BaseSelector, on_signal: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """Every signal that concerns us interrupts the selector and is handled between its other events."""
     reader, writer = socket.socketpair()
     reader.setblocking(False)
     writer.setblocking(False)
+
+    def on_readable(_: int) -> None:
+        for number in reader.recv(64):
+            on_signal(signal.Signals(number))
+
     numbers = (*_TERMINATE, *_RELOAD, signal.SIGCHLD)
     former_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     former = [signal.signal(number, lambda *_: None) for number in numbers]
+    selector.register(reader, selectors.EVENT_READ, on_readable)
     try:
-        yield reader
+        yield
     finally:
+        selector.unregister(reader)
         for number, handler in zip(numbers, former, strict=True):
             signal.signal(number, handler)
         signal.set_wakeup_fd(former_fd)

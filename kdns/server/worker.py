@@ -92,13 +92,15 @@ class Worker:
         self._log = plan.log
         self._slot = plan.slot
         self._counts = _former_counts(plan.slot)
-        self._engine = Engine(plan.plan.specification, self._counts, Random(), self._report_failure)
+        negative_ttl = plan.plan.settings.negative_ttl
+        self._engine = Engine(plan.plan.specification, self._counts, Random(), self._report_failure, negative_ttl)
         self._connections = Connections(loop, plan.limits)
         self._follower = Follower()
         self._incarnation = plan.slot.incarnation
         self._unsent: dict[type, bytes] = {}  # the latest Hello and Acknowledge that control's socket did not take
         self._steps: Steps | None = None
         self._loading: Change | None = None
+        self._is_listening = False  # to control
         self._udp: list[tuple[socket.socket, UdpServer]] = []
         self._tcp: list[asyncio.AbstractServer] = []
         self._opening: asyncio.Task[None] | None = None
@@ -110,7 +112,7 @@ class Worker:
         self._forget_leftovers()
         self._beat()
         self._save_counters()
-        self._loop.add_reader(self._plan.feed.fileno(), self._on_feed)
+        self._listen(True)
         self._ask()
 
     def report_exception(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -177,6 +179,14 @@ class Worker:
         except BlockingIOError:
             self._unsent[kind] = message
 
+    def _listen(self, is_wanted: bool) -> None:
+        """Hear what control sends, or leave it in the socket."""
+        if is_wanted and not self._is_listening:
+            self._loop.add_reader(self._plan.feed.fileno(), self._on_feed)
+        elif self._is_listening and not is_wanted:
+            self._loop.remove_reader(self._plan.feed.fileno())
+        self._is_listening = is_wanted
+
     def _on_feed(self) -> None:
         try:
             data, fds, _, _ = socket.recv_fds(self._plan.feed, MAX_MESSAGE_OCTETS, 1)
@@ -198,8 +208,7 @@ class Worker:
             self._ask()
 
     def _begin_loading(self, change: Change, fds: list[int]) -> None:
-        """Load a change, and leave the next one in the socket meanwhile."""
-        self._loop.remove_reader(self._plan.feed.fileno())
+        """Load a change."""
         self._loading = change
         try:
             parts = unpack(change.parcel) if change.parcel is not None else unpack_file(fds[0])
@@ -210,7 +219,7 @@ class Worker:
         self._load_more()
 
     def _load_more(self) -> None:
-        """Take steps for one slice of time."""
+        """Take steps for one slice of time. Most changes are loaded then; else the next one stays in the socket."""
         steps, change = self._steps, self._loading
         if steps is None or change is None:
             return
@@ -218,6 +227,7 @@ class Worker:
         try:
             for _ in steps:
                 if time.perf_counter() > end:
+                    self._listen(False)
                     self._loop.call_soon(self._load_more)
                     return
         except Exception as error:  # whatever it is, it is ours, and an image makes up for it
@@ -228,7 +238,7 @@ class Worker:
     def _finish_loading(self, change: Change) -> None:
         self._steps = self._loading = None
         self._follower.loaded(change)
-        self._loop.add_reader(self._plan.feed.fileno(), self._on_feed)
+        self._listen(True)
         if self._udp or self._is_draining:
             self._acknowledge(change)
         else:
@@ -275,7 +285,7 @@ class Worker:
         self._log.error(f"worker {self._slot.index}: kdns bug: a change from control cannot be loaded: {error!r}")
         self._steps = self._loading = None
         self._follower.lost()
-        self._loop.add_reader(self._plan.feed.fileno(), self._on_feed)
+        self._listen(True)
         self._loop.call_later(ASK_AGAIN_SECONDS, self._ask)
 
     def _report_failure(self, error: Exception, query: bytes) -> None:

@@ -27,6 +27,7 @@ _fixed = Struct(">2HIH").pack
 _short = Struct(">H").pack
 _head = Struct(">6H").pack
 _CLASS_IN = 1
+_ADDRESS_OCTETS: dict[int, int] = {RRType.A: 4, RRType.AAAA: 16}
 
 
 class MessageBuilder:
@@ -58,26 +59,49 @@ class MessageBuilder:
     def add(self, section: int, owner: bytes, rrtype: int, ttl: int, rdatas: Sequence[bytes]) -> bool:
         """Write a whole rrset, or nothing if it does not fit; says which."""
         mark, known = len(self._out), len(self._places)
-        for rdata in rdatas:
-            self._record(owner, rrtype, ttl, rdata)
-            if len(self._out) > self._limit:
-                self._roll_back(mark, known)
-                return False
+        if self._records(owner, rrtype, ttl, rdatas) < len(rdatas):
+            self._roll_back(mark, known)
+            return False
         self.counts[section] += len(rdatas)
         return True
 
     def add_some(self, section: int, owner: bytes, rrtype: int, ttl: int, rdatas: Sequence[bytes]) -> int:
         """Write as many records as fit, in order; returns how many."""
-        return next(
-            (n for n, rdata in enumerate(rdatas) if not self.add(section, owner, rrtype, ttl, (rdata,))),
-            len(rdatas),
-        )
+        count = self._records(owner, rrtype, ttl, rdatas)
+        self.counts[section] += count
+        return count
 
     def finish(self, flags: int) -> bytes:
         """The message behind its ID."""
         counts = (*self.counts[:2], self.counts[2] + bool(self._opt))
         self._out[:HEADER_OCTETS] = _head(0, flags, self._question, *counts)
         return bytes(self._out[2:]) + self._opt
+
+    def _records(self, owner: bytes, rrtype: int, ttl: int, rdatas: Sequence[bytes]) -> int:
+        """Write the records of an rrset up to the first that does not fit; returns how many."""
+        last = 0
+        for count, rdata in enumerate(rdatas):
+            mark, known = len(self._out), len(self._places)
+            if count == 2 and rrtype in _ADDRESS_OCTETS:
+                return count + self._more_addresses(_ADDRESS_OCTETS[rrtype], last, rdatas[count:])
+            self._record(owner, rrtype, ttl, rdata)
+            if len(self._out) > self._limit:
+                self._roll_back(mark, known)
+                return count
+            last = mark
+        return len(rdatas)
+
+    def _more_addresses(self, octets: int, last: int, rdatas: Sequence[bytes]) -> int:
+        """As many records as fit that differ in their address alone from the last one, which started there.
+
+        From the second one of an rrset on all owners are the same pointer.
+        """
+        head = self._out[last : len(self._out) - octets]
+        fitting = rdatas[: self.room // (len(head) + octets)]
+        for rdata in fitting:
+            self._out += head
+            self._out += rdata
+        return len(fitting)
 
     def _record(self, owner: bytes, rrtype: int, ttl: int, rdata: bytes) -> None:
         self._name(owner)

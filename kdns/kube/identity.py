@@ -1,0 +1,116 @@
+"""Which cluster an API server is: the UID of its namespace kube-system, which lives as long as the cluster.
+
+An automaton like kdns.kube.reflector, for one small list that the permission to list Namespaces allows. Where that
+is forbidden, the cluster stays unknown. It asks until it has an answer.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kdns.kube.backoff import Backoff
+from kdns.kube.failures import Trouble, in_transport, no_answer, unreadable
+from kdns.kube.refusals import refusal_of_answer, trouble_of
+from kdns.kube.request import Failure, Headers, Notice, Outcome, Request, Resource
+
+if TYPE_CHECKING:
+    from random import Random
+
+RESOURCE = Resource("Namespace", "v1", "namespaces", field_selector="metadata.name=kube-system")
+PATIENCE_SECONDS = 15.0  # for the whole answer, which is some 1 kB
+MAX_BODY_OCTETS = 1 << 16
+UNKNOWN = ""
+_OK = 200
+
+
+class _Meta(msgspec.Struct):
+    uid: str = UNKNOWN
+
+
+class _Item(msgspec.Struct):
+    metadata: _Meta
+
+
+class _List(msgspec.Struct):
+    items: list[_Item] | None = None
+
+
+_decoder = msgspec.json.Decoder(_List)
+
+
+class Identity:
+    """uid: None while it is asked for, UNKNOWN if it is not to be had. failures: by cause, as in Statistics."""
+
+    def __init__(self, rng: Random, now: float) -> None:
+        self.failures: dict[str, int] = {}
+        self._backoff = Backoff(rng)
+        self._has_complained = False
+        self._number = 0  # of the last request
+        self._headers: Headers = {}
+        self.uid: str | None = None
+        self.request: Request | None = None
+        self._ask(now)
+
+    def wake(self, now: float) -> Outcome:
+        """The answer has not come in time."""
+        return self._again(no_answer(PATIENCE_SECONDS), now)
+
+    def opened(self, number: int, status: int, headers: Headers, now: float) -> Outcome:
+        """The answer has begun."""
+        if self._is_current(number):
+            self._status, self._headers = status, headers
+        return Outcome()
+
+    def received(self, number: int, block: bytes, now: float) -> Outcome:
+        """Octets of its body have come."""
+        if self._is_current(number):
+            self._body += block[: MAX_BODY_OCTETS - len(self._body)]
+        return Outcome()
+
+    def ended(self, number: int, now: float) -> Outcome:
+        """The answer is there."""
+        if not self._is_current(number):
+            return Outcome()
+        if self._status == _OK:
+            uid = _uid(self._body)
+            return self._settle(uid) if uid is not None else self._again(unreadable("a list of Namespaces"), now)
+        refusal = refusal_of_answer(self._status, self._headers, self._body)
+        return self._settle(UNKNOWN) if refusal.is_for_good else self._again(trouble_of(refusal, RESOURCE), now)
+
+    def failed(self, number: int, failure: Failure, now: float) -> Outcome:
+        """The request has come to nothing."""
+        return self._again(in_transport(failure), now) if self._is_current(number) else Outcome()
+
+    def _is_current(self, number: int) -> bool:
+        return self.request is not None and self.request.number == number
+
+    def _settle(self, uid: str) -> Outcome:
+        self.uid, self.request, self.wake_at = uid, None, math.inf
+        return Outcome()
+
+    def _again(self, trouble: Trouble, now: float) -> Outcome:
+        """Ask once more, later; complain once."""
+        self.failures[trouble.cause] = self.failures.get(trouble.cause, 0) + 1
+        self._ask(now + self._backoff.next_delay(now))
+        if self._has_complained:
+            return Outcome()
+        self._has_complained = True
+        return Outcome(notices=[Notice(trouble.severity, f"which cluster it is cannot be told yet: {trouble.text}")])
+
+    def _ask(self, due: float) -> None:
+        self._number += 1
+        self.request = Request(self._number, RESOURCE.path, (("fieldSelector", RESOURCE.field_selector),), due)
+        self.wake_at = due + PATIENCE_SECONDS
+        self._status, self._headers, self._body = 0, {}, bytearray()
+
+
+def _uid(body: bytes | bytearray) -> str | None:
+    """The UID in a list of one Namespace, UNKNOWN if there is none; None if it is no such list."""
+    try:
+        items = _decoder.decode(body).items
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    return items[0].metadata.uid if items else UNKNOWN

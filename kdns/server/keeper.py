@@ -1,0 +1,79 @@
+"""Keeps the snapshot of all clusters that are watched: gives it to them at the start, writes it as they change.
+
+Not here: the file (kdns.server.snapshots), what is in it (kdns.kube.snapshot).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+
+from kdns.kube.request import Notice
+from kdns.kube.snapshot import Snapshot
+from kdns.server.api import ApiSource
+from kdns.server.snapshots import SnapshotFile, SnapshotWriter
+
+PATIENCE_SECONDS = 2.0  # for the last write, of the five that the end may take
+
+
+class SnapshotKeeper:
+    """`sources` are all clusters that share the file. Times are monotonic seconds, `unix_now` is unix time."""
+
+    def __init__(self, path: str, max_age: float, sources: Sequence[ApiSource]) -> None:
+        self._file = SnapshotFile(path)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._writer = SnapshotWriter(self._file, max_age, lambda: os.eventfd_write(self._wake, 1))
+        self._max_age = max_age
+        self._sources = sources
+        self._confirmed = 0  # how many of them were at the last look
+        self._has_written = False
+
+    def load(self, now: float, unix_now: float) -> list[Notice]:
+        """Give every cluster what the file has for it, before anything is asked of its API server."""
+        self._file.remove_leftovers()
+        chosen = self._file.load([source.fingerprint for source in self._sources], unix_now, self._max_age)
+        for source in self._sources:
+            source.keep(chosen.snapshots.get(source.fingerprint), now, unix_now)
+        return chosen.notices
+
+    def fileno(self) -> int:
+        """Readable when a write has ended."""
+        return self._wake
+
+    @property
+    def wake_at(self) -> float:
+        """When a turn is due."""
+        return math.inf if all(source.lacks for source in self._sources) else self._writer.wake_at
+
+    def note_change(self) -> None:
+        """Something has changed that a snapshot holds."""
+        self._writer.note_change()
+
+    def turn(self, now: float, unix_now: float) -> list[Notice]:
+        """Begin to write if it is time; tell what came of the last write."""
+        confirmed = sum(source.is_confirmed for source in self._sources)
+        if confirmed > self._confirmed:  # what an API server itself has said is news, even if it changes no answer
+            self._writer.note_change()
+        self._confirmed = confirmed
+        if self.wake_at <= now:
+            self._writer.write(self._taken(now, unix_now), now)
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+        notices = self._writer.collect()
+        if self._writer.writes and not self._has_written:
+            # After a reload, who went before us may write for the last time at this very moment, and as it was
+            # configured: so once more, when it is gone.
+            self._writer.note_change()
+        self._has_written = bool(self._writer.writes)
+        return notices
+
+    def finish(self, now: float, unix_now: float) -> list[Notice]:
+        """Write for the last time."""
+        return self._writer.finish(self._taken(now, unix_now), PATIENCE_SECONDS)
+
+    def _taken(self, now: float, unix_now: float) -> list[Snapshot]:
+        """One of each cluster that is wholly known; two that are told the same are one."""
+        found = (source.snapshot(now, unix_now) for source in self._sources)
+        return list({one.fingerprint: one for one in found if one is not None}.values())

@@ -1,0 +1,95 @@
+"""What /health, /ready and /metrics say of what the supervisor sees.
+
+A reload does not show before it is done: the fleet that answers decides. Counters are those of all workers there have
+ever been. Not here: serving the pages (kdns.server.admin), what is ready (kdns.server.readiness), the metrics'
+names and texts (kdns.observe.exposition).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+
+from kdns.corefile import ReadyWhen
+from kdns.observe.facts import ClusterFacts, Facts
+from kdns.observe.status import Word
+from kdns.server.admin import HEALTH, METRICS, READY
+from kdns.server.fleet import Fleet
+from kdns.server.http1 import Page, Pages
+from kdns.server.readiness import reasons_not_ready
+from kdns.server.slots import Slot
+from kdns.server.status import SourceStatus
+
+_NO_FLEET = "none is left"
+_WORKER_STATES = ("missing", "starting", "ready", "draining")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the supervisor sees at this moment.
+
+    current: the fleet that answers; None from the last drain on. fleets: all that have processes.
+    gone: the sums of the counters of fleets that are gone.
+    """
+
+    current: Fleet | None
+    fleets: Sequence[Fleet]
+    gone: Sequence[int]
+    is_terminating: bool
+    ready_when: ReadyWhen
+
+    def reasons_not_ready(self, now: float) -> list[str]:
+        """Why queries should not be sent here, by CLOCK_MONOTONIC's seconds."""
+        sources = self.current.statuses if self.current else ()
+        workers = self.current.shortfall(now) if self.current else _NO_FLEET
+        return reasons_not_ready(self.ready_when, sources, workers, self.is_terminating, int(now * 1e9))
+
+
+def pages_of(look: Callable[[], View]) -> Pages:
+    """The pages by their paths. They cost nothing until they are asked for."""
+    return {HEALTH: _health, READY: partial(_ready, look), METRICS: partial(_metrics, look)}
+
+
+def _health() -> Page:
+    """That the process lives, as in CoreDNS also while it prepares to end: restarting it would help nobody."""
+    return Page(HTTPStatus.OK, b"OK")
+
+
+def _ready(look: Callable[[], View]) -> Page:
+    reasons = look().reasons_not_ready(time.monotonic())
+    if reasons:
+        return Page(HTTPStatus.SERVICE_UNAVAILABLE, "\n".join(reasons).encode())
+    return Page(HTTPStatus.OK, b"OK")
+
+
+def _metrics(look: Callable[[], View]) -> Page:
+    from kdns.observe import exposition  # of use only to who scrapes, and large
+
+    page = exposition.expose(_facts(look(), time.monotonic()))
+    return Page(HTTPStatus.OK, page, exposition.CONTENT_TYPE)
+
+
+def _facts(view: View, now: float) -> Facts:
+    fleet = view.current
+    counted = (view.gone, *(fleet.counters() for fleet in view.fleets))
+    return Facts(
+        counters=[sum(column) for column in zip(*counted, strict=True)],
+        workers=_workers(fleet.slots if fleet else ()),
+        is_ready=not view.reasons_not_ready(now),
+        clusters=[_cluster(status) for status in fleet.statuses if status[Word.KINDS]] if fleet else [],
+        now_ns=int(now * 1e9),
+    )
+
+
+def _workers(slots: Iterable[Slot]) -> dict[str, int]:
+    """How many are in which state, the states in which none is included."""
+    found = Counter("missing" if not slot.pid else slot.state.name.lower() for slot in slots)
+    return {state: found[state] for state in _WORKER_STATES}
+
+
+def _cluster(status: SourceStatus) -> ClusterFacts:
+    return ClusterFacts(status.origin.label, {word: status[word] for word in Word})

@@ -1,0 +1,112 @@
+"""One shared row per source: what control knows of it, for the supervisor to judge readiness by and to expose.
+
+An anonymous shared mapping made before the fork, as kdns.server.slots; it belongs to the fleet and outlives its
+control. Every word is 64 bits with one writer: control, and while there is none, the supervisor. Not here: what a
+word means and how it is exposed (kdns.observe.status), when that is enough to be ready (kdns.server.readiness).
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from kdns.observe.status import COUNTERS, Word
+from kdns.server.assembly import ClusterPlan, SourcePlan
+from kdns.wire.name import to_text
+
+WORD_OCTETS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which source it is. label: its first zone, and a number where several begin with that.
+
+    is_cluster: it is made of Kubernetes objects. is_watched: they come from an API server.
+    """
+
+    label: str
+    is_cluster: bool
+    is_watched: bool
+
+
+class SourceStatus:
+    """The row of one source: `status[Word.SERVICES] = 12`. Counters are told as counted since `begin`."""
+
+    __slots__ = ("_base", "_words", "origin")
+
+    def __init__(self, origin: Origin, words: memoryview) -> None:
+        self.origin = origin
+        self._words = words
+        self._base = dict.fromkeys(COUNTERS, 0)
+
+    def begin(self) -> None:
+        """To be called by a new control: it goes on counting where the one before stopped."""
+        self._base = {word: self[word] for word in COUNTERS}
+
+    def __getitem__(self, word: Word) -> int:
+        return int(self._words[word])
+
+    def __setitem__(self, word: Word, value: int) -> None:
+        self._words[word] = self._base.get(word, 0) + value
+
+    @property
+    def stale_since_ns(self) -> int | None:
+        """Since when changes may have been missed, by CLOCK_MONOTONIC, negative before the boot; None for current.
+
+        The earliest time that is told counts until it is current again: a control that follows one that died knows
+        only its own time.
+        """
+        return self[Word.STALE_SINCE_NS] or None
+
+    @stale_since_ns.setter
+    def stale_since_ns(self, since_ns: int | None) -> None:
+        former = self.stale_since_ns
+        if since_ns is not None and former is not None:
+            since_ns = min(since_ns, former)
+        self._words[Word.STALE_SINCE_NS] = 0 if since_ns is None else since_ns or 1
+
+    def staleness_ns(self, now_ns: int) -> int:
+        """How old the answers may be; 0 if they are current."""
+        since_ns = self.stale_since_ns
+        return 0 if since_ns is None else max(0, now_ns - since_ns)
+
+
+class Statuses:
+    """The rows of all sources of a plan, in its order."""
+
+    def __init__(self, origins: Sequence[Origin]) -> None:
+        size = len(Word)
+        self._map = mmap.mmap(-1, max(1, len(origins) * size) * WORD_OCTETS)
+        view = memoryview(self._map).cast("q")
+        self._all = [SourceStatus(origin, view[at * size : (at + 1) * size]) for at, origin in enumerate(origins)]
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __getitem__(self, index: int) -> SourceStatus:
+        return self._all[index]
+
+    def __iter__(self) -> Iterator[SourceStatus]:
+        return iter(self._all)
+
+    def lose_control(self, now_ns: int) -> None:
+        """Nobody watches the API servers any more: what was current is stale from now on, until control says so."""
+        for status in self._all:
+            if status.origin.is_watched:
+                status.stale_since_ns = now_ns
+
+
+def origins_of(sources: Sequence[SourcePlan]) -> tuple[Origin, ...]:
+    """Who the sources of a plan are; no two have the same label."""
+    seen: Counter[str] = Counter()
+    origins = []
+    for source in sources:
+        is_cluster = isinstance(source, ClusterPlan)
+        zone = to_text(source.kubernetes.zones[0] if isinstance(source, ClusterPlan) else source.apex)
+        seen[zone] += 1
+        label = zone if seen[zone] == 1 else f"{zone} ({seen[zone]})"
+        is_watched = isinstance(source, ClusterPlan) and source.kubernetes.is_watched
+        origins.append(Origin(label, is_cluster, is_watched))
+    return tuple(origins)
