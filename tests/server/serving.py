@@ -35,15 +35,25 @@ PATIENCE = 20.0  # a loaded machine is slow; nothing waits that long on a good d
 
 
 class Server:
-    """One running kdns. `address` and `port` are where it listens if it was started with flags."""
+    """One running kdns. `address` and `port` are where it listens if it was started with flags.
 
-    def __init__(self, arguments: Sequence[object], directory: Path, port: int, address: str = "127.0.0.1") -> None:
+    prefix: a command that it is started by, and that becomes it.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[object],
+        directory: Path,
+        port: int,
+        address: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.address = address
         self.port = port
         self.lines: list[str] = []
         self._news = threading.Condition()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "kdns", *map(str, arguments)],
+            [*prefix, sys.executable, "-m", "kdns", *map(str, arguments)],
             cwd=directory,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,

@@ -54,7 +54,7 @@ def _open(client: ApiClient) -> Iterator[tuple[Streams, Heard]]:
         if thread.name.startswith("kdns-stream-"):
             thread.join(PATIENCE)
             assert not thread.is_alive()
-    os.close(streams.fileno())
+    streams.release()
 
 
 def _ask(client: ApiClient, *query: tuple[str, str]) -> Answer:

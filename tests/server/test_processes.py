@@ -12,7 +12,8 @@ import dns.message
 import pytest
 
 from tests.server.conftest import Serve
-from tests.server.serving import Server, is_alive, replace, service
+from tests.server.probing import get, http_port
+from tests.server.serving import Server, free_port, is_alive, replace, service
 
 WEB = "web.shop.svc.cluster.local"
 
@@ -205,7 +206,24 @@ def test_children_hold_no_descriptors_of_each_other(serve: Serve, manifest: Path
     sockets = {name: _sockets(pid) for name, pid in children.items()}
     assert not sockets["kdns-worker-0"] & sockets["kdns-worker-1"]
     assert not sockets["kdns-control"] & sockets["kdns-worker-0"]
-    assert len(sockets["kdns-control"]) == 2  # a feed for each worker
+    assert len(sockets["kdns-control"] & _sockets(server.process.pid)) == 2  # a feed for each worker
+
+
+def test_children_hold_no_sockets_of_the_http_endpoints(serve: Serve, manifest: Path, tmp_path: Path) -> None:
+    corefile = tmp_path / "Corefile.test"
+    corefile.write_text(". {\n bind 127.0.0.1\n whoami\n health 127.0.0.1:0\n}\n")
+    port = free_port()
+    server = serve("-conf", corefile, "-dns.port", port, listen=False, port=port, workers=1)
+    http = http_port(server, "/health")
+    with socket.create_connection(("127.0.0.1", http)):
+        worker = server.children()["kdns-worker-0"]
+        os.kill(worker, signal.SIGKILL)  # the next one is forked while there is a connection
+        server.wait_for_child("kdns-worker-0", other_than=worker)
+        assert get(http, "/health") == (200, "OK")
+        server.ask("example.org")  # the new worker is beyond its first steps
+        own = _sockets(server.process.pid)
+        # Left to the supervisor alone: the listening socket, the connection, and the pair that signals come by.
+        assert len(own - set().union(*map(_sockets, server.children().values()))) == 4
 
 
 def test_quiet_logs_nothing_that_is_as_it_should_be(serve: Serve, manifest: Path) -> None:
@@ -249,5 +267,5 @@ def _await_end(handle: int) -> None:
 
 def _sockets(pid: int) -> set[str]:
     directory = f"/proc/{pid}/fd"
-    links = (os.readlink(f"{directory}/{fd}") for fd in os.listdir(directory) if fd not in "012")
+    links = (os.readlink(f"{directory}/{fd}") for fd in os.listdir(directory) if int(fd) > 2)
     return {link for link in links if link.startswith("socket:")}

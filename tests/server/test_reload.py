@@ -11,6 +11,7 @@ import dns.message
 import pytest
 
 from tests.server.conftest import Serve
+from tests.server.probing import get, http_port
 from tests.server.serving import Server, free_port, is_alive, service, zone
 
 WEB = "web.shop.svc.cluster.local"
@@ -160,6 +161,79 @@ def test_a_connection_is_answered_to_its_end_across_a_reload(serve: Serve, site:
         reply = dns.message.from_wire(stream.read(int.from_bytes(stream.read(2), "big")))
         assert reply.answer[0][0].to_text() == "192.0.2.1"
         assert stream.read() == b""
+
+
+def test_http_endpoints_move_with_the_configuration(serve: Serve, site: Site) -> None:
+    site.write("whoami", "health 127.0.0.1:0", "ready 127.0.0.1:0")
+    server = _serve(serve, site)
+    old = http_port(server, "/health")
+    assert get(old, "/ready") == (200, "OK")
+    mark = server.mark()
+    site.write("whoami", "health 127.0.0.1:0", "ready 127.0.0.2:0")
+    server.send(signal.SIGHUP)
+    new = http_port(server, "/ready", after=mark)
+    server.wait_for("reloaded", after=mark)
+    assert get(old, "/health") == (200, "OK")
+    assert get(old, "/ready")[0] == 404
+    assert get(new, "/ready", "127.0.0.2") == (200, "OK")
+    mark = server.mark()
+    site.write("whoami")
+    server.send(signal.SIGHUP)
+    server.wait_for("reloaded", after=mark)
+    for port, host in ((old, "127.0.0.1"), (new, "127.0.0.2")):
+        with pytest.raises(ConnectionRefusedError):
+            get(port, "/ready", host)
+
+
+def test_http_endpoints_can_be_narrowed_to_one_address_of_their_port(serve: Serve, site: Site) -> None:
+    port = free_port()
+    site.write("whoami", f"health :{port}")
+    server = _serve(serve, site)
+    assert get(port, "/health", "127.0.0.2") == (200, "OK")
+    mark = server.mark()
+    site.write("whoami", f"health 127.0.0.1:{port}")
+    server.send(signal.SIGHUP)
+    server.wait_for("reloaded", after=mark)
+    assert get(port, "/health") == (200, "OK")
+    with pytest.raises(ConnectionRefusedError):
+        get(port, "/health", "127.0.0.2")
+
+
+@pytest.mark.parametrize("spoilt", ["another http address", "a dns address", "the data"])
+def test_a_reload_that_fails_leaves_the_http_endpoints_as_they_were(serve: Serve, site: Site, spoilt: str) -> None:
+    site.write("file a.zone example.org", "ready 127.0.0.1:0")
+    server = _serve(serve, site)
+    port = http_port(server, "/ready")
+    mark = server.mark()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        wanted = {
+            "another http address": ("file a.zone example.org", f"health 127.0.0.1:{taken}"),
+            "a dns address": ("file a.zone example.org", "bind 192.0.2.77"),
+            "the data": ("file missing.zone example.org",),
+        }[spoilt]
+        site.write("ready 127.0.0.2:0", *wanted)
+        server.send(signal.SIGHUP)
+        server.wait_for("reload failed, the old configuration stays", after=mark)
+    assert get(port, "/ready") == (200, "OK")
+    if spoilt != "another http address":  # was bound for a moment, and is given up
+        with pytest.raises(ConnectionRefusedError):
+            get(http_port(server, "/ready", after=mark), "/ready", "127.0.0.2")
+    mark = server.mark()
+    site.write("file b.zone example.org", "ready 127.0.0.1:0")
+    server.send(signal.SIGHUP)
+    server.wait_for("reloaded", after=mark)
+    assert get(port, "/ready") == (200, "OK")
+
+
+def test_readiness_stays_while_reloading(serve: Serve, site: Site) -> None:
+    site.write("file a.zone example.org", "ready 127.0.0.1:0")
+    server = _serve(serve, site)
+    port = http_port(server, "/ready")
+    mark = server.mark()
+    server.send(signal.SIGHUP)
+    while not any("reloaded" in line for line in server.lines[mark:]):
+        assert get(port, "/ready") == (200, "OK")
 
 
 class _Asker(threading.Thread):

@@ -39,7 +39,7 @@ def _streams(script: Callable[[Talk], None], **how: int) -> Iterator[tuple[Strea
         yield streams, Heard(streams), peer
         streams.close_all()
         _wait_for_threads()
-        os.close(streams.fileno())
+        streams.release()
 
 
 def _threads() -> list[threading.Thread]:

@@ -37,12 +37,23 @@ def test_a_new_incarnation_keeps_the_counters_of_the_former_one() -> None:
 
 def test_slots_are_ready_when_each_of_them_is() -> None:
     slots = Slots(2, counters=1)
+    for slot in slots:
+        slot.pid = 100
     slots[0].state = SlotState.READY
     assert not slots.are_ready
     slots[1].state = SlotState.READY
     assert slots.are_ready
     slots[0].state = SlotState.DRAINING
     assert not slots.are_ready
+
+
+def test_a_worker_that_died_reads_nothing_whatever_it_told_last() -> None:
+    slots = Slots(1, counters=1)
+    slots[0].pid, slots[0].state = 100, SlotState.READY
+    assert slots.are_ready
+    slots[0].pid = 0
+    assert not slots.are_ready
+    assert slots[0].state is SlotState.READY
 
 
 def test_slots_do_not_overlap() -> None:

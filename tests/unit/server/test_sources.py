@@ -10,11 +10,10 @@ from kdns.corefile import Kubernetes, PodMode, ZoneFile, parse_selector
 from kdns.server.assembly import ClusterPlan, FilePlan
 from kdns.server.feed import Scope
 from kdns.server.files import Events
+from kdns.server.reading import DELTA_SUBTREES_MAX, Reading
 from kdns.server.sources import (
-    DELTA_SUBTREES_MAX,
-    ClusterSource,
     FileSource,
-    Reading,
+    ManifestSource,
     Source,
     explain,
     make_source,
@@ -53,15 +52,15 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def cluster(directory: Path) -> ClusterSource:
+def cluster(directory: Path) -> ManifestSource:
     source = make_source(0, ClusterPlan(Kubernetes((LOCAL,), manifests=(str(directory),))))
-    assert isinstance(source, ClusterSource)
+    assert isinstance(source, ManifestSource)
     reading = read(source, directory / "a.yaml", first=True)
     assert (reading.scope, reading.errors) == (None, [])
     return source
 
 
-def test_the_first_reading_is_the_image(cluster: ClusterSource, directory: Path) -> None:
+def test_the_first_reading_is_the_image(cluster: ManifestSource, directory: Path) -> None:
     parts = list(cluster.image())
     assert parts[0].reset
     assert {part.serial for part in parts} == {SERIAL}
@@ -69,7 +68,7 @@ def test_the_first_reading_is_the_image(cluster: ClusterSource, directory: Path)
     assert cluster.holds(str(directory / "a.yaml"))
 
 
-def test_a_changed_file_is_one_delta(cluster: ClusterSource, directory: Path) -> None:
+def test_a_changed_file_is_one_delta(cluster: ManifestSource, directory: Path) -> None:
     (directory / "a.yaml").write_text(service("web", "10.0.0.2") + service("api", "10.0.0.3"))
     reading = read(cluster, directory / "a.yaml")
     assert reading.scope is Scope.DELTA
@@ -79,13 +78,13 @@ def test_a_changed_file_is_one_delta(cluster: ClusterSource, directory: Path) ->
     assert "2 services changed" in reading.what
 
 
-def test_files_that_were_not_due_are_not_read(cluster: ClusterSource, directory: Path) -> None:
+def test_files_that_were_not_due_are_not_read(cluster: ManifestSource, directory: Path) -> None:
     (directory / "b.yaml").write_text("broken: [")
     reading = read(cluster)
     assert (reading.scope, reading.errors, reading.unchanged) == (None, [], [])
 
 
-def test_many_changes_are_an_image(cluster: ClusterSource, directory: Path) -> None:
+def test_many_changes_are_an_image(cluster: ManifestSource, directory: Path) -> None:
     (directory / "a.yaml").write_text("".join(service(f"s{at}", "10.0.0.1") for at in range(DELTA_SUBTREES_MAX + 1)))
     reading = read(cluster, directory / "a.yaml")
     assert reading.scope is Scope.IMAGE
@@ -93,7 +92,7 @@ def test_many_changes_are_an_image(cluster: ClusterSource, directory: Path) -> N
 
 
 def test_a_broken_file_keeps_its_data_and_is_broken_until_it_is_repaired(
-    cluster: ClusterSource, directory: Path
+    cluster: ManifestSource, directory: Path
 ) -> None:
     path = directory / "a.yaml"
     path.write_text("kind: [")
@@ -108,7 +107,7 @@ def test_a_broken_file_keeps_its_data_and_is_broken_until_it_is_repaired(
     assert cluster.broken == {}
 
 
-def test_a_good_file_is_taken_while_another_one_is_broken(cluster: ClusterSource, directory: Path) -> None:
+def test_a_good_file_is_taken_while_another_one_is_broken(cluster: ManifestSource, directory: Path) -> None:
     (directory / "b.yaml").write_text(service("api", "10.0.0.2"))
     (directory / "c.yaml").write_text("kind: [")
     reading = read(cluster, directory / "b.yaml", directory / "c.yaml")
@@ -118,7 +117,7 @@ def test_a_good_file_is_taken_while_another_one_is_broken(cluster: ClusterSource
 
 
 def test_of_two_files_with_the_same_object_the_one_that_was_there_stays(
-    cluster: ClusterSource, directory: Path
+    cluster: ManifestSource, directory: Path
 ) -> None:
     (directory / "b.yaml").write_text(service("web", "10.0.0.9"))
     (directory / "c.yaml").write_text(service("api", "10.0.0.2"))
@@ -131,7 +130,7 @@ def test_of_two_files_with_the_same_object_the_one_that_was_there_stays(
 
 
 def test_an_object_may_move_between_two_files_that_change_together(
-    cluster: ClusterSource, directory: Path
+    cluster: ManifestSource, directory: Path
 ) -> None:
     (directory / "a.yaml").write_text(service("api", "10.0.0.2"))
     (directory / "b.yaml").write_text(service("web", "10.0.0.1"))
@@ -142,7 +141,7 @@ def test_an_object_may_move_between_two_files_that_change_together(
 
 
 def test_a_file_that_vanished_keeps_its_data_until_another_one_says_the_same_objects(
-    cluster: ClusterSource, directory: Path
+    cluster: ManifestSource, directory: Path
 ) -> None:
     (directory / "b.yaml").write_text(service("other", "10.0.0.2"))
     read(cluster, directory / "b.yaml")
@@ -159,7 +158,7 @@ def test_a_file_that_vanished_keeps_its_data_until_another_one_says_the_same_obj
     assert cluster.holds(gone[1])
 
 
-def test_a_renamed_file_takes_its_data_along(cluster: ClusterSource, directory: Path) -> None:
+def test_a_renamed_file_takes_its_data_along(cluster: ManifestSource, directory: Path) -> None:
     (directory / "a.yaml").rename(directory / "z.yaml")
     renamed = {str(directory / "a.yaml"): str(directory / "z.yaml")}
     reading = read(cluster, directory / "z.yaml", renamed=renamed)
@@ -168,7 +167,7 @@ def test_a_renamed_file_takes_its_data_along(cluster: ClusterSource, directory: 
     assert not cluster.holds(str(directory / "a.yaml"))
 
 
-def test_a_file_that_changes_while_it_is_read_is_unread(cluster: ClusterSource, directory: Path) -> None:
+def test_a_file_that_changes_while_it_is_read_is_unread(cluster: ManifestSource, directory: Path) -> None:
     path = directory / "a.yaml"
     looked = stamps([str(path)])
     path.write_text(service("web", "10.0.0.22222"))
@@ -180,7 +179,7 @@ def test_a_file_that_changes_while_it_is_read_is_unread(cluster: ClusterSource, 
     assert cluster.unread == set()
 
 
-def test_remarks_are_made_once(cluster: ClusterSource, directory: Path) -> None:
+def test_remarks_are_made_once(cluster: ManifestSource, directory: Path) -> None:
     path = directory / "b.yaml"
     text = "apiVersion: v1\nkind: Service\nmetadata: {name: late, namespace: shop}\nspec: {ports: [{port: 80}]}\n"
     path.write_text(text)
@@ -189,7 +188,7 @@ def test_remarks_are_made_once(cluster: ClusterSource, directory: Path) -> None:
     assert read(cluster, path).remarks == []
 
 
-def test_kinds_that_no_answer_depends_on_are_counted(cluster: ClusterSource, directory: Path) -> None:
+def test_kinds_that_no_answer_depends_on_are_counted(cluster: ManifestSource, directory: Path) -> None:
     (directory / "b.yaml").write_text("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n")
     assert read(cluster, directory / "b.yaml").errors == []
     assert cluster.ignored() == "1 Deployment"
@@ -200,6 +199,7 @@ def test_the_options_of_the_block_reach_the_schema() -> None:
         Kubernetes(
             (LOCAL,), pods=PodMode.VERIFIED, namespaces=("shop",), labels=parse_selector("a=b"), noendpoints=True,
             ignore_empty_service=True, endpoint_pod_names=True, namespace_labels=parse_selector("c"),
+            manifests=("shop.yaml",), terminating_serving=True,
         )
     )
     assert options.namespaces == frozenset({"shop"})
@@ -210,7 +210,15 @@ def test_the_options_of_the_block_reach_the_schema() -> None:
     assert options.namespace_matches({"c": ""})
     assert (options.noendpoints, options.ignore_empty_service, options.endpoint_pod_names) == (True, True, True)
     assert options.verified_pods
+    assert options.terminating_serving
+    assert not options.namespaces_exist  # a manifest says which there are
     assert schema_options(Kubernetes((LOCAL,))).namespaces is None
+
+
+def test_an_api_server_selects_by_labels_itself_and_listed_namespaces_are_not_asked_for() -> None:
+    options = schema_options(Kubernetes((LOCAL,), namespaces=("shop",), labels=parse_selector("a=b")))
+    assert options.labels_match is None
+    assert options.namespaces_exist
 
 
 # Zone files
@@ -295,7 +303,7 @@ def test_a_zone_file_that_is_not_to_be_watched_says_so(zone_path: Path) -> None:
     assert make_source(0, FilePlan(ZoneFile(str(zone_path), (ORG,)), ORG)).is_watched
 
 
-def test_sources_are_named_by_their_zones(cluster: ClusterSource, file: FileSource, zone_path: Path) -> None:
+def test_sources_are_named_by_their_zones(cluster: ManifestSource, file: FileSource, zone_path: Path) -> None:
     assert str(cluster) == "cluster.local."
     assert str(file) == "example.org."
     assert file.origins == str(zone_path)

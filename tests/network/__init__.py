@@ -1,0 +1,1 @@
+"""kdns and its API server on two hosts, which are network namespaces, and what can happen between them."""

@@ -1,0 +1,431 @@
+"""kdns.kube.mirror: from what an API server says of its resources to what is published, and what is lacking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdns.corefile import parse_selector
+from kdns.kube.mirror import HOLD_SECONDS, resources_for
+from kdns.kube.request import Severity
+from kdns.kube.schema import SchemaOptions
+from kdns.kube.snapshot import Snapshot
+from kdns.zone.delta import LACKS_ENDPOINTS, LACKS_NAMESPACES, LACKS_PODS, LACKS_SERVICES
+from tests.unit.kube.builders import Published
+from tests.unit.kube.mirroring import (
+    CLUSTER_UID,
+    Watching,
+    added,
+    deleted,
+    item,
+    modified,
+    rows,
+    service,
+)
+from tests.unit.kube.reflecting import START, bookmark, end_bookmark, lines
+
+EVERYTHING = LACKS_SERVICES | LACKS_ENDPOINTS | LACKS_NAMESPACES
+WEB, DB = "web.shop.svc.cluster.local", "db.shop.svc.cluster.local"
+
+SHOP: dict[str, list[dict[str, Any]]] = {
+    "namespaces": [item("Namespace", 1, "shop", None, labels={"open": "yes"}), item("Namespace", 2, "bank", None)],
+    "services": [
+        service("web", 3, clusterIP="10.96.0.1"),
+        service("db", 4, clusterIP="None"),
+        service("docs", 5, type="ExternalName", externalName="docs.example.com"),
+        service("vault", 6, "bank", clusterIP="10.96.0.2"),
+    ],
+    "endpointslices": [rows("db-1", 7, "db", "10.0.0.1", "10.0.0.2"), rows("web-1", 8, "web", "10.0.0.3")],
+}
+PROBES = [
+    WEB,
+    DB,
+    f"h-1.{DB}",
+    f"_http._tcp.{WEB}",
+    f"_http._tcp.{DB}",
+    f"_tcp.{WEB}",
+    f"none.{WEB}",
+    "docs.shop.svc.cluster.local",
+    "vault.bank.svc.cluster.local",
+    "nobody.shop.svc.cluster.local",
+    "shop.svc.cluster.local",
+    "nowhere.svc.cluster.local",
+    "10-0-0-9.shop.pod.cluster.local",
+    "10-0-0-9.nowhere.pod.cluster.local",
+    "cluster.local",
+    "elsewhere.cluster.local",
+    "dns-version.cluster.local",
+    "1.0.96.10.in-addr.arpa",
+    "1.0.0.10.in-addr.arpa",
+    "9.9.9.10.in-addr.arpa",
+    "0.10.in-addr.arpa",
+]
+
+
+def synced(watching: Watching | None = None, shop: dict[str, list[dict[str, Any]]] = SHOP) -> Watching:
+    watching = watching or Watching()
+    for plural, values in shop.items():
+        watching.sync(plural, *values)
+    return watching
+
+
+def snapshot_of(watching: Watching, cluster: str = CLUSTER_UID) -> Snapshot:
+    return Snapshot("the same", cluster, 1_700_000_000.0, watching.mirror.sections())
+
+
+# Which resources
+
+
+def test_namespaces_services_and_slices_are_watched_everywhere() -> None:
+    assert [one.path for one in resources_for(SchemaOptions(), "")] == [
+        "/api/v1/namespaces",
+        "/api/v1/services",
+        "/apis/discovery.k8s.io/v1/endpointslices",
+    ]
+
+
+def test_namespaces_that_are_listed_are_watched_one_by_one_and_not_themselves() -> None:
+    options = SchemaOptions(namespaces=frozenset({"shop", "bank"}), namespaces_exist=True)
+    assert [str(one) for one in resources_for(options, "")] == [
+        "services in bank",
+        "services in shop",
+        "endpointslices in bank",
+        "endpointslices in shop",
+    ]
+
+
+def test_what_no_answer_depends_on_is_not_watched() -> None:
+    assert [one.plural for one in resources_for(SchemaOptions(noendpoints=True), "")] == ["namespaces", "services"]
+
+
+def test_verified_pods_are_watched_without_those_that_have_ended() -> None:
+    pods = resources_for(SchemaOptions(verified_pods=True), "team=red")[-1]
+    assert (pods.plural, pods.label_selector) == ("pods", "team=red")
+    assert pods.field_selector == "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown"
+
+
+def test_a_label_selector_is_for_all_but_namespaces() -> None:
+    found = {one.plural: one.label_selector for one in resources_for(SchemaOptions(), "team=red")}
+    assert found == {"namespaces": "", "services": "team=red", "endpointslices": "team=red"}
+
+
+# What is lacking
+
+
+def test_at_first_everything_is_lacking_that_is_watched() -> None:
+    assert Watching().mirror.lacks == EVERYTHING
+    assert Watching(SchemaOptions(verified_pods=True)).mirror.lacks == EVERYTHING | LACKS_PODS
+    assert Watching(SchemaOptions(noendpoints=True)).mirror.lacks == LACKS_SERVICES | LACKS_NAMESPACES
+
+
+def test_each_kind_that_becomes_known_is_an_image() -> None:
+    watching = Watching()
+    for plural, lacks in (
+        ("services", LACKS_ENDPOINTS | LACKS_NAMESPACES),
+        ("endpointslices", LACKS_NAMESPACES),
+        ("namespaces", 0),
+    ):
+        turn = watching.sync(plural, *SHOP[plural])
+        assert turn.is_image
+        assert turn.delta is None
+        assert watching.mirror.lacks == lacks
+    assert Published.image_of(watching.mirror.store).subtrees == watching.state.subtrees
+
+
+def test_a_kind_is_known_once_all_namespaces_are() -> None:
+    options = SchemaOptions(namespaces=frozenset({"shop", "bank"}), namespaces_exist=True)
+    watching = Watching(options)
+    assert not watching.sync("services in shop", *SHOP["services"][:2]).is_image
+    assert watching.find(WEB) == "UNKNOWN"
+    assert watching.sync("services in bank").is_image
+    assert watching.find(WEB) != "UNKNOWN"
+    assert watching.find(DB) == "UNKNOWN"
+
+
+def test_a_kind_that_is_lacking_comes_in_silence() -> None:
+    watching = Watching()
+    watching.sync("services", *SHOP["services"])
+    watching.open("endpointslices")
+    turn = watching.say("endpointslices", *map(added, SHOP["endpointslices"]))
+    assert (turn.delta, turn.is_image) == (None, False)
+    assert watching.find(DB) == "UNKNOWN"
+
+
+def test_progress_is_told_by_kinds() -> None:
+    watching = Watching()
+    assert watching.mirror.progress() == "Services, EndpointSlices and Namespaces not yet"
+    watching.sync("services")
+    assert watching.mirror.progress() == "Services known, EndpointSlices and Namespaces not yet"
+    watching.sync("endpointslices")
+    watching.sync("namespaces")
+    assert watching.mirror.progress() == "Services, EndpointSlices and Namespaces known"
+
+
+def test_what_is_refused_stays_lacking_and_the_rest_is_settled() -> None:
+    watching = Watching()
+    for plural in ("namespaces", "services"):
+        watching.sync(plural, *SHOP[plural])
+    watching.refuse("endpointslices", 403)
+    assert watching.mirror.lacks == LACKS_ENDPOINTS
+    assert watching.mirror.is_settled
+    assert not watching.mirror.is_confirmed
+    watching.sync("endpointslices", *SHOP["endpointslices"])
+    assert watching.mirror.is_confirmed
+
+
+FINAL = {qname: synced().find(qname) for qname in PROBES}
+
+
+def test_the_probes_are_of_all_sorts() -> None:
+    assert set(FINAL.values()) > {"ABSENT", "EMPTY"}
+    assert "UNKNOWN" not in FINAL.values()
+
+
+@given(st.permutations(sorted(SHOP)), st.integers(0, 4), st.booleans(), st.randoms(use_true_random=False))
+def test_what_is_answered_before_everything_is_known_is_what_is_answered_then(
+    order: list[str], cut: int, restarts: bool, rng: Any
+) -> None:
+    """Kinds may come in any order, in any parts, and begin anew in the middle."""
+    watching = Watching()
+
+    def check() -> None:
+        found = {qname: watching.find(qname) for qname in PROBES}
+        assert all(one in ("UNKNOWN", FINAL[qname]) for qname, one in found.items()), found
+
+    for plural in order:
+        watching.open(plural)
+        if restarts:
+            watching.say(plural, *map(added, SHOP[plural][:cut]))
+            watching.break_off(plural)
+            watching.open(plural)
+        values = rng.sample(SHOP[plural], len(SHOP[plural]))
+        watching.say(plural, *map(added, values[:cut]))
+        check()
+        watching.say(plural, *map(added, values[cut:]), end_bookmark(100))
+        check()
+    assert {qname: watching.find(qname) for qname in PROBES} == FINAL
+
+
+@pytest.mark.parametrize(
+    "order", [("services", "endpointslices", "namespaces"), ("namespaces", "services", "endpointslices")]
+)
+@pytest.mark.parametrize("text", ["open=yes", "open!=yes", "!open"])
+def test_a_namespace_whose_labels_are_not_known_shows_nothing(text: str, order: tuple[str, ...]) -> None:
+    options = SchemaOptions(namespace_matches=parse_selector(text).matches)
+    final = synced(Watching(options))
+    watching = Watching(options)
+    for plural in order:
+        watching.sync(plural, *SHOP[plural])
+        for qname in PROBES:
+            assert watching.find(qname) in ("UNKNOWN", final.find(qname)), (qname, plural)
+
+
+# From then on
+
+
+def test_a_change_is_one_delta() -> None:
+    watching = synced()
+    turn = watching.say("services", modified(service("web", 101, clusterIP="10.96.0.9")))
+    assert not turn.is_image
+    assert turn.delta is not None
+    assert [one.owner for one in turn.delta.subtrees] == [b"\x03web\x04shop\x03svc"]
+    assert watching.say("services", deleted(service("web", 102))).delta is not None
+    assert watching.find(WEB) == "ABSENT"
+
+
+def test_all_that_has_come_since_the_last_turn_is_one_delta() -> None:
+    watching = synced()
+    for plural, value in (
+        ("services", service("web", 101, clusterIP="10.96.0.9")),
+        ("endpointslices", rows("db-1", 102, "db", "10.0.0.1", "10.0.0.2", "10.0.0.4")),
+    ):
+        owner = watching.owner(plural)
+        number = watching.request(owner).number
+        watching.mirror.received(owner, number, lines(modified(value)), watching.now)
+    delta = watching.turn().delta
+    assert delta is not None
+    assert len(delta.subtrees) == 2
+
+
+def test_an_endpoint_that_vanished_while_ready_goes_when_its_time_is_over() -> None:
+    watching = synced()
+    before = watching.find(DB)
+    watching.say("endpointslices", deleted(rows("db-1", 101, "db")))
+    assert watching.find(DB) == before
+    assert watching.mirror.wake_at == watching.now + HOLD_SECONDS
+    assert watching.wake().delta is not None
+    assert watching.find(DB) == "ABSENT"
+
+
+def test_a_relist_tells_all_at_once_and_what_vanished_is_gone_then() -> None:
+    watching = synced()
+    watching.say("services", {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}})
+    assert watching.purpose("services") == "watchlist"
+    watching.open("services")
+    new = service("till", 201, clusterIP="10.96.0.7")
+    assert watching.say("services", added(new), *map(added, SHOP["services"][1:])).delta is None
+    assert watching.find(WEB) == FINAL[WEB]
+    delta = watching.say("services", end_bookmark(201)).delta
+    assert delta is not None
+    assert (len(delta.subtrees), len(delta.removed)) == (1, 1)
+    assert watching.mirror.lacks == 0
+
+
+def test_answers_stay_through_an_outage_and_are_stale_since_they_were_last_known() -> None:
+    watching = synced()
+    watching.turn(10.0)
+    assert watching.mirror.stale_since is None
+    heard_at = watching.now
+    watching.say("services", bookmark(120))
+    for plural in SHOP:
+        watching.break_off(plural)
+    assert watching.mirror.stale_since is not None
+    assert START <= watching.mirror.stale_since <= heard_at
+    for _ in range(20):
+        for plural in SHOP:
+            watching.break_off(plural)
+    assert watching.mirror.lacks == 0
+    assert {qname: watching.find(qname) for qname in PROBES} == FINAL
+    assert watching.mirror.is_confirmed
+    assert watching.mirror.is_settled
+    for plural in SHOP:
+        assert watching.purpose(plural) == "watch"
+        watching.open(plural)
+    watching.turn(1.5)
+    assert watching.mirror.stale_since is None
+
+
+def test_an_outage_is_one_line_for_all_that_is_watched_and_one_when_it_is_over() -> None:
+    options = SchemaOptions(namespaces=frozenset(f"n{at}" for at in range(20)), namespaces_exist=True)
+    watching = Watching(options)
+    for one in watching.resources:
+        watching.sync(str(one))
+    watching.turns.clear()
+    for _ in range(3):
+        for one in watching.resources:
+            watching.break_off(str(one))
+    for one in watching.resources:
+        watching.open(str(one))
+    watching.turn(1.5)
+    assert len(watching.texts) <= 4, watching.texts
+
+
+def test_what_each_resource_needs_is_told_for_each() -> None:
+    watching = Watching()
+    for plural in ("services", "endpointslices"):
+        watching.refuse(plural, 403)
+    errors = [notice for turn in watching.turns for notice in turn.notices if notice.severity is Severity.ERROR]
+    assert len(errors) == 2
+
+
+def test_an_ordinary_end_of_a_watch_unsettles_nothing_and_is_not_told() -> None:
+    watching = synced()
+    watching.turn(5.0)
+    watching.turns.clear()
+    owner = watching.owner("services")
+    watching.mirror.ended(owner, watching.request(owner).number, watching.now)
+    watching.turn()
+    assert watching.mirror.is_settled
+    assert watching.texts == []
+    since = watching.mirror.stale_since
+    assert since is None or since == watching.now
+
+
+# Snapshots
+
+
+def test_a_snapshot_is_known_at_once_and_asks_which_cluster_it_is_first() -> None:
+    watching = Watching(snapshot=snapshot_of(synced()))
+    assert watching.mirror.lacks == 0
+    assert {qname: watching.find(qname) for qname in PROBES} == FINAL
+    assert [request.path for _, request in watching.mirror.requests()] == ["/api/v1/namespaces"]
+    assert watching.mirror.restored is not None
+    assert watching.mirror.stale_since == START - 100.0
+    assert not watching.mirror.is_settled
+
+
+def test_a_snapshot_of_the_same_cluster_is_watched_on_from() -> None:
+    watching = Watching(snapshot=snapshot_of(synced()))
+    assert not watching.identify().is_image
+    for plural in SHOP:
+        assert watching.purpose(plural) == "watch"
+        assert dict(watching.request(watching.owner(plural)).query)["resourceVersion"] == "100"
+        watching.open(plural)
+    assert watching.mirror.stale_since == START - 100.0
+    watching.turn(1.5)
+    assert watching.mirror.is_confirmed
+    assert watching.mirror.stale_since is None
+    assert not any(turn.is_image or turn.delta for turn in watching.turns)
+
+
+def test_a_snapshot_of_another_cluster_is_dropped_at_once() -> None:
+    watching = Watching(snapshot=snapshot_of(synced(), "elsewhere"))
+    turn = watching.identify()
+    assert turn.is_image
+    assert watching.mirror.lacks == EVERYTHING
+    assert {watching.find(qname) for qname in (WEB, DB, "nobody.shop.svc.cluster.local")} == {"UNKNOWN"}
+    assert turn.notices[0].severity is Severity.ERROR
+    assert "another cluster" in turn.notices[0].text
+    assert all(watching.purpose(plural) == "watchlist" for plural in SHOP)
+    watching.sync("services", service("web", 1, clusterIP="10.1.1.1"))
+    assert watching.find(WEB) not in ("UNKNOWN", FINAL[WEB])
+
+
+@pytest.mark.parametrize(("of_snapshot", "uid", "status"), [("", CLUSTER_UID, 200), (CLUSTER_UID, "", 403)])
+def test_where_a_cluster_is_not_known_what_was_known_stays_and_is_listed_anew(
+    of_snapshot: str, uid: str, status: int
+) -> None:
+    watching = Watching(snapshot=snapshot_of(synced(), of_snapshot))
+    assert not watching.identify(uid, status).is_image
+    assert {qname: watching.find(qname) for qname in PROBES} == FINAL
+    for plural in SHOP:
+        assert watching.purpose(plural) == "watchlist"
+        watching.sync(plural, *SHOP[plural][1:])
+    watching.turn(1.0)
+    assert watching.find(WEB) == "ABSENT"
+    assert not any(turn.is_image for turn in watching.turns)
+
+
+def test_a_kind_that_a_snapshot_lacks_is_lacking() -> None:
+    whole = snapshot_of(synced())
+    sections = tuple(one for one in whole.sections if "services" not in one.resource)
+    watching = Watching(snapshot=Snapshot("the same", CLUSTER_UID, whole.taken_at, sections))
+    assert watching.mirror.lacks == LACKS_SERVICES
+    watching.identify()
+    assert watching.purpose("services") == "watchlist"
+    watching.sync("services", *SHOP["services"])
+    assert watching.mirror.lacks == 0
+    assert {qname: watching.find(qname) for qname in PROBES} == FINAL
+
+
+def test_a_snapshot_of_what_was_taken_from_a_snapshot_is_the_same() -> None:
+    first = snapshot_of(synced())
+    watching = Watching(snapshot=first)
+    watching.identify()
+    assert snapshot_of(watching) == first
+
+
+@given(
+    st.sampled_from([CLUSTER_UID, "elsewhere", ""]),
+    st.sampled_from([CLUSTER_UID, ""]),
+    st.permutations(sorted(SHOP)),
+)
+def test_from_whatever_snapshot_the_end_is_what_the_api_server_says(
+    of_snapshot: str, uid: str, order: list[str]
+) -> None:
+    """A wrong start never outlives the sync."""
+    stale = dict(SHOP, services=[service("gone", 9, clusterIP="10.96.0.8")], endpointslices=[])
+    watching = Watching(snapshot=snapshot_of(synced(shop=stale), of_snapshot))
+    watching.identify(uid, 200 if uid else 403)
+    for plural in order:
+        watching.open(plural)
+        if watching.purpose(plural) == "watch":
+            watching.say(plural, {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}})
+            watching.open(plural)
+        watching.say(plural, *map(added, SHOP[plural]), end_bookmark(100))
+    watching.turn(1.0)
+    assert {qname: watching.find(qname) for qname in PROBES} == FINAL
+    assert watching.find("gone.shop.svc.cluster.local") == "ABSENT"
