@@ -1,13 +1,14 @@
 # make run   serves the demo cluster on 127.0.0.1:1053 and prints dig lines to try
 # make test  lint, types, import contracts, tests
 # Both set up .venv on their own; they need Python 3.11 with venv, and nothing else.
+# make test-realapi  tests of the watch, on the cluster that KDNS_TEST_KUBECONFIG names
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint types contracts check bench clean
+.PHONY: run test lint types contracts check test-realapi bench clean
 
 run: $(STAMP)
 	env -u KUBECONFIG -u KUBERNETES_SERVICE_HOST $(BIN)/python -m kdns serve
@@ -25,6 +26,11 @@ contracts: $(STAMP)
 
 check: $(STAMP)
 	$(BIN)/python -m pytest -q
+
+# Creates namespaces of its own in the cluster that KDNS_TEST_KUBECONFIG names, and removes them.
+test-realapi: $(STAMP)
+	@test -n "$$KDNS_TEST_KUBECONFIG" || { echo "set KDNS_TEST_KUBECONFIG to the kubeconfig of a cluster to test on"; exit 2; }
+	$(BIN)/python -m pytest tests/realapi -m realapi -q
 
 # Needs NSD and Knot from Debian's packages and a C compiler for the load driver; see bench/README.md.
 bench: $(STAMP)
