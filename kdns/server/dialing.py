@@ -46,13 +46,14 @@ class Limits:
     connect: for each address, then for a proxy's answer, then for the TLS handshake.
     send: for a request to be taken, all of it.
     read: between any two octets; more than the reflector's own limit, which knows when a bookmark is due.
-    load: for credentials, with an exec plugin; a cloud's takes 1 to 3, and ten times that where CPU is scarce.
+    load: for credentials, with an exec plugin; a cloud's takes 1 to 3, and several times that where CPU is scarce. It
+        ends before the reflector gives up on the whole request, so that the log blames the plugin.
     """
 
     connect: float = 5.0
     send: float = 5.0
     read: float = 100.0
-    load: float = 30.0
+    load: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)

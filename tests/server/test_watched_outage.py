@@ -147,7 +147,7 @@ def test_readiness_by_freshness_is_lost_with_the_api_server_and_answers_are_not(
     assert outcome(server, WEB) == WEB_ADDRESS
     shop.api.accept()
     server.wait_for("ready again")
-    assert is_ready(server)
+    wait_until(lambda: is_ready(server), True)
 
 
 def test_a_permission_that_is_taken_away_takes_no_answer_away(shop: Shop) -> None:

@@ -403,7 +403,9 @@ async def _break(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    sock = writer.get_extra_info("socket")
+    if sock is not None:  # else it is closed already
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     writer.transport.abort()
 
 

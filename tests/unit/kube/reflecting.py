@@ -223,3 +223,23 @@ def apply(objects: dict[Key, Change], changes: Iterable[Change]) -> None:
             objects.pop(change.key, None)
         else:
             objects[change.key] = change
+
+
+def synced(*names: str) -> Driven:
+    driven = Driven()
+    driven.sync(*(added(name, version) for version, name in enumerate(names or ("web",), 10)))
+    return driven
+
+
+def rewatching() -> Driven:
+    """In sync, and about to open the next watch."""
+    driven = synced()
+    driven.now += 300
+    driven.end()
+    return driven
+
+
+def prove(driven: Driven) -> None:
+    """The request is answered by a watch that stands."""
+    driven.open()
+    driven.wake()
