@@ -19,6 +19,7 @@ from kdns.kube.names import (
     alias_target,
     is_object_label,
     parse_address,
+    parse_addresses,
     parse_any_address,
     wire_label,
 )
@@ -72,6 +73,7 @@ class ObjectDecoder:
 
     def __init__(self, keep: Keep = KEEP_ALL) -> None:
         self._keep = keep
+        self.keeps_pod_names = keep.pod_names
         self._shared: dict[Any, Any] = {}
 
     def decode_json(self, kind: str, data: bytes | msgspec.Raw, remarks: list[str]) -> Change:
@@ -130,7 +132,7 @@ class ObjectDecoder:
 
         A Pod's name may have dots or 253 characters, and is no label then.
         """
-        if not self._keep.pod_names or target is None or target.kind != "Pod" or not target.name:
+        if not self.keeps_pod_names or target is None or target.kind != "Pod" or not target.name:
             return NO_LABEL
         return wire_label(target.name) or NO_LABEL
 
@@ -155,7 +157,7 @@ def _pack_service(decoder: ObjectDecoder, key: Key, read: api.Service, remarks: 
         if not is_object_label(label):
             return _no_dns_name(key, what, label, remarks)
     spec = read.spec or api.ServiceSpec()
-    headless, addresses = _cluster_addresses(spec)
+    headless, addresses = _cluster_addresses(spec, remarks)
     external_name = _external_name(spec, remarks)
     if not (headless or addresses or external_name):
         remarks.append("no clusterIP, so it has no address (kdns invents none; the API server allocates them)")
@@ -174,14 +176,18 @@ def _pack_service(decoder: ObjectDecoder, key: Key, read: api.Service, remarks: 
     )
 
 
-def _cluster_addresses(spec: api.ServiceSpec) -> tuple[bool, tuple[bytes, ...]]:
+def _cluster_addresses(spec: api.ServiceSpec, remarks: list[str]) -> tuple[bool, tuple[bytes, ...]]:
     """Whether the service is headless, and its ClusterIPs."""
     if spec.type == "ExternalName":
         return False, ()
     texts = spec.cluster_ips or [spec.cluster_ip or ""]
     if "None" in texts or spec.cluster_ip == "None":
         return True, ()
-    return False, tuple(dict.fromkeys(parse_any_address(text) for text in texts if text))
+    return False, _addresses(texts, remarks)
+
+
+def _addresses(texts: Iterable[str], remarks: list[str]) -> tuple[bytes, ...]:
+    return tuple(dict.fromkeys(parse_any_address(text, remarks) for text in texts if text))
 
 
 def _external_name(spec: api.ServiceSpec, remarks: list[str]) -> str:
@@ -241,19 +247,24 @@ def _sorted_out(
     decoder: ObjectDecoder, endpoints: Iterable[api.Endpoint], octets: int, remarks: list[str]
 ) -> HostSorter:
     found = HostSorter()
+    nameless: list[str] = []  # addresses of ready endpoints that have no label, as nearly all are
     for endpoint in endpoints:
         conditions = endpoint.conditions
         # "nil should be interpreted as true" (discovery/v1, EndpointConditions.ready)
         is_ready = conditions is None or conditions.ready is not False
         if not is_ready:
-            found.unready.update(parse_address(text, octets) for text in endpoint.addresses or ())
+            found.unready.update(parse_address(text, octets, remarks) for text in endpoint.addresses or ())
             if not decoder.is_draining(conditions):
                 continue
+        elif not (endpoint.hostname or decoder.keeps_pod_names):
+            nameless += endpoint.addresses or ()
+            continue
         hosts = found.ready if is_ready else found.draining
         hostname = _hostname(endpoint.hostname, remarks) if endpoint.hostname else NO_LABEL
         pod = decoder.pod_label(endpoint.target_ref)
         for text in endpoint.addresses or ():
-            hosts.add((parse_address(text, octets), hostname, pod))
+            hosts.add((parse_address(text, octets, remarks), hostname, pod))
+    found.ready.update((address, NO_LABEL, NO_LABEL) for address in parse_addresses(nameless, octets, remarks))
     return found
 
 
@@ -295,7 +306,7 @@ def _pack_pod(decoder: ObjectDecoder, key: Key, read: api.Pod, remarks: list[str
     return Pod(
         key=key,
         labels=decoder.labels(_meta(read).labels),
-        addresses=_pod_addresses(status),
+        addresses=_pod_addresses(status, remarks),
         ports=decoder.share(tuple(_container_ports(spec))),
         hostname=spec.hostname or "",
         subdomain=decoder.share(spec.subdomain or ""),
@@ -305,9 +316,9 @@ def _pack_pod(decoder: ObjectDecoder, key: Key, read: api.Pod, remarks: list[str
     )
 
 
-def _pod_addresses(status: api.PodStatus) -> tuple[bytes, ...]:
+def _pod_addresses(status: api.PodStatus, remarks: list[str]) -> tuple[bytes, ...]:
     texts = [pod_ip.ip for pod_ip in status.pod_ips or () if pod_ip.ip] or [status.pod_ip or ""]
-    return tuple(dict.fromkeys(parse_any_address(text) for text in texts if text))
+    return _addresses(texts, remarks)
 
 
 def _container_ports(spec: api.PodSpec) -> Iterable[ContainerPort]:

@@ -34,15 +34,23 @@ class _Item(msgspec.Struct):
     metadata: _Meta
 
 
+class _ListMeta(msgspec.Struct, frozen=True, rename="camel"):
+    resource_version: str = ""
+
+
 class _List(msgspec.Struct):
     items: list[_Item] | None = None
+    metadata: _ListMeta = _ListMeta()
 
 
 _decoder = msgspec.json.Decoder(_List)
 
 
 class Identity:
-    """uid: None while it is asked for, UNKNOWN if it is not to be had. failures: by cause, as in Statistics."""
+    """uid: None while it is asked for, UNKNOWN if it is not to be had. failures: by cause, as in Statistics.
+
+    resource_version: how far its store was when it answered; "" if it does not say.
+    """
 
     def __init__(self, rng: Random, now: float) -> None:
         self.failures: dict[str, int] = {}
@@ -51,6 +59,7 @@ class Identity:
         self._number = 0  # of the last request
         self._headers: Headers = {}
         self.uid: str | None = None
+        self.resource_version = ""
         self.request: Request | None = None
         self._ask(now)
 
@@ -75,8 +84,11 @@ class Identity:
         if not self._is_current(number):
             return Outcome()
         if self._status == _OK:
-            uid = _uid(self._body)
-            return self._settle(uid) if uid is not None else self._again(unreadable("a list of Namespaces"), now)
+            found = _list(self._body)
+            if found is None:
+                return self._again(unreadable("a list of Namespaces"), now)
+            self.resource_version = found.metadata.resource_version
+            return self._settle(found.items[0].metadata.uid if found.items else UNKNOWN)
         refusal = refusal_of_answer(self._status, self._headers, self._body)
         return self._settle(UNKNOWN) if refusal.is_for_good else self._again(trouble_of(refusal, RESOURCE), now)
 
@@ -107,10 +119,9 @@ class Identity:
         self._status, self._headers, self._body = 0, {}, bytearray()
 
 
-def _uid(body: bytes | bytearray) -> str | None:
-    """The UID in a list of one Namespace, UNKNOWN if there is none; None if it is no such list."""
+def _list(body: bytes | bytearray) -> _List | None:
+    """A list of Namespaces; None if it is no such list."""
     try:
-        items = _decoder.decode(body).items
+        return _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    return items[0].metadata.uid if items else UNKNOWN

@@ -2,7 +2,8 @@
 
     lines of a watch, items of a list -> sightings -> ledger -> changes
 
-An object that cannot be read is as good as gone, and is named in a remark: its older state would be a wrong answer.
+An object that cannot be read stays as it was, and is named in a remark: its older state is nearer to the truth than a
+denial, or than its Service without its endpoints. One of which no other state is known is left out.
 Where much is known already, the metadata are read first, and the rest only of what is new: a relist after an API
 server's restart costs a fraction of the first list. Not here: when to list and watch (kdns.kube.reflector).
 """
@@ -16,7 +17,7 @@ import msgspec
 from kdns.kube.decode import ObjectDecoder
 from kdns.kube.events import ADDED, MODIFIED, EventDecoder, Sighting, Unreadable
 from kdns.kube.ledger import Ledger, Sweep, version_of
-from kdns.kube.objects import Change, Key, Tombstone, describe
+from kdns.kube.objects import Change, Key, describe
 from kdns.kube.problem import InvalidObject
 from kdns.kube.request import Notice, Severity
 
@@ -82,7 +83,9 @@ class Intake:
         if self._book.is_known(key, version):
             self._book.keep(key)
         else:
-            self._book.put(key, version, self._pack(key, sighting))
+            change = self._pack(key, sighting)
+            if change is not None:
+                self._book.put(key, version, change)
 
     def hide(self, sighting: Sighting) -> None:
         """An object is not there any more."""
@@ -124,21 +127,28 @@ class Intake:
             self._remark(Severity.WARNING, f"{error}: ignored")
             return None
 
-    def _pack(self, key: Key, sighting: Sighting) -> Change:
+    def _pack(self, key: Key, sighting: Sighting) -> Change | None:
+        """The object; None if it cannot be read."""
         if sighting.read is None:
-            return self._without(key, f"{describe(key)}: {sighting.flaw}")
+            self._leave(key, f"{describe(key)}: {sighting.flaw}")
+            return None
         remarks: list[str] = []
+        change: Change | None = None
         try:
             change = self._decoder.pack(self._kind, sighting.read, remarks)
         except InvalidObject as error:
-            change = self._without(key, str(error))
+            self._leave(key, str(error))
         for remark in remarks:
             self._remark(Severity.INFO, remark)
         return change
 
-    def _without(self, key: Key, flaw: str) -> Tombstone:
-        self._remark(Severity.WARNING, f"{flaw}: it is left out of all answers until it is corrected")
-        return Tombstone(key)
+    def _leave(self, key: Key, flaw: str) -> None:
+        """Leave an object as it is known.
+
+        The version that is known stays that of what is answered, so that each list reads this state of it again.
+        """
+        fate = "what was known of it stays" if self._book.stay(key) else "it is left out of all answers"
+        self._remark(Severity.WARNING, f"{flaw}: {fate} until it is corrected")
 
     def _remark(self, severity: Severity, text: str) -> None:
         self._remarks.append(Notice(severity, text))

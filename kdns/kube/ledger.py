@@ -60,6 +60,10 @@ class Ledger:
     def keep(self, key: Key) -> None:
         """An object that is known is still there."""
 
+    def stay(self, key: Key) -> bool:
+        """An object is there in a state that cannot be read. Whether one is known, in a version that stays known."""
+        return key in self.versions
+
     def drop(self, key: Key) -> None:
         """An object is gone; one that is not known was gone before."""
         if self.versions.pop(key, None) is not None:
@@ -105,6 +109,12 @@ class Sweep:
         """An object is there as it is known."""
         self._mark(key, self._ledger.versions[key])
         self._held.pop(key, None)
+
+    def stay(self, key: Key) -> bool:
+        """As Ledger.stay; what this list has shown of the object before counts first."""
+        if key not in self._marked and self._ledger.stay(key):
+            self._mark(key, self._ledger.versions[key])
+        return key in self._marked
 
     def drop(self, key: Key) -> None:
         """An object is gone that was there when the list began."""

@@ -2,9 +2,10 @@
 
     lines of the API server -> reflectors -> changes -> store -> what to publish (`Turn`)
 
-A kind of objects counts as known when all reflectors that watch it have been whole once. Until then its objects are
-gathered in silence, and what is lacking changes with an image; from then on a change is published as it comes, a
-relist all at once at its end, and nothing is withdrawn because the API server is away.
+A kind of objects counts as known when all reflectors that watch it have been whole once; where each watches one
+namespace, it lacks in the namespaces of the others. Until then its objects are gathered in silence, and what is
+lacking changes with an image; from then on a change is published as it comes, a relist all at once at its end, and
+nothing is withdrawn because the API server is away.
 
 With a snapshot everything is known from the start, but nothing is asked for before it is clear whether the snapshot
 is of this cluster. Pure: whoever does the IO (kdns.server.api) opens what `requests` asks for, tells what became of
@@ -24,11 +25,13 @@ from typing import TYPE_CHECKING
 
 from kdns.kube.chorus import Chorus
 from kdns.kube.decode import ObjectDecoder
+from kdns.kube.failures import rolled_back
 from kdns.kube.identity import Identity
+from kdns.kube.ledger import is_behind
 from kdns.kube.objects import Change
 from kdns.kube.reflector import Reflector, Resume
 from kdns.kube.request import Failure, Headers, Notice, Outcome, Request, Resource, Severity
-from kdns.kube.schema import SchemaOptions
+from kdns.kube.schema import SchemaOptions, namespace_label
 from kdns.kube.snapshot import Section, Snapshot, foreign
 from kdns.kube.store import ClusterStore
 from kdns.zone.delta import (
@@ -37,6 +40,7 @@ from kdns.zone.delta import (
     LACKS_PODS,
     LACKS_SERVICES,
     ZoneDelta,
+    is_ahead,
     kinds_text,
 )
 
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
 # An endpoint that vanished although it was ready may be on its way to another slice: controllers write the two slices
 # one after the other, some milliseconds apart, and are held up for longer only by a busy API server.
 HOLD_SECONDS = 0.5
+
+NAMESPACES_TOLD_MAX = 5  # in one line of the log
 
 _LACKS = {
     "Service": LACKS_SERVICES,
@@ -75,10 +81,15 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A snapshot to begin with, and since when (monotonic seconds, maybe before the start of all) it is stale."""
+    """A snapshot to begin with, and since when (monotonic seconds, maybe before the start of all) it is stale.
+
+    is_newest: whether nobody answers from anything newer. Then it is watched on from there; else all is listed, for
+        the first event of a watch does not say how many of those that are missing are still to come.
+    """
 
     snapshot: Snapshot
     stale_since: float
+    is_newest: bool = True
 
 
 def resources_for(options: SchemaOptions, label_selector: str) -> tuple[Resource, ...]:
@@ -127,13 +138,12 @@ class Mirror:
             self._automata[IDENTITY] = self._identity
         self.kinds = _union(self._resources)
         self.reflectors: tuple[Reflector, ...] = ()
-        self.store = self._new_store(former_serial)
         if restored is None:
-            self._reflect(now, None)
+            self.store = self._new_store(former_serial)
+            self._reflect(now, None, False)
         else:
-            for section in restored.snapshot.sections:
-                self.store.load(section.objects, int(restored.snapshot.taken_at))
-        self.store.lacks = self._lacks_now()
+            self.store = self._restore(restored.snapshot, former_serial)
+        self.store.lacks, self.store.lacking = self._lacks_now()
 
     # What is known
 
@@ -146,6 +156,13 @@ class Mirror:
     def lacks(self) -> int:
         """The kinds that are not known wholly, as of the last turn."""
         return self.store.lacks
+
+    @property
+    def unconfirmed(self) -> int:
+        """The kinds that are known wholly, but not from the API server itself."""
+        if self._restored is not None:
+            return self.kinds & ~self.lacks
+        return _union(one.resource for one in self.reflectors if not one.is_confirmed) & ~self.lacks
 
     @property
     def is_confirmed(self) -> bool:
@@ -179,7 +196,10 @@ class Mirror:
 
     def progress(self) -> str:
         """What is known, for the log: `Services and Namespaces known, EndpointSlices not yet`."""
-        parts = ((self.kinds & ~self.lacks, "known"), (self.lacks, "not yet"))
+        where = ", ".join(label[1:].decode() for label in self.store.lacking[:NAMESPACES_TOLD_MAX])
+        more = len(self.store.lacking) - NAMESPACES_TOLD_MAX
+        there = (f" in {where}" if where else "") + (f" and {more} more namespaces" if more > 0 else "")
+        parts = ((self.kinds & ~self.lacks, "known"), (self.lacks, f"not yet{there}"))
         return ", ".join(f"{kinds_text(kinds)} {what}" for kinds, what in parts if kinds)
 
     def sections(self) -> tuple[Section, ...]:
@@ -225,11 +245,11 @@ class Mirror:
         notices = [told for owner, outcome in outcomes for told in self._chosen(owner, outcome.notices, now)]
         delta = self._take(outcomes, now, serial)
         is_other = self._recognise(now, notices)
-        lacks = self._lacks_now()
+        lacks, lacking = self._lacks_now()
         has_listed = any(outcome.synced for _, outcome in outcomes)
-        if lacks == self.lacks and not is_other:
+        if (lacks, lacking) == (self.lacks, self.store.lacking) and not is_other:
             return Turn(delta, False, has_listed, notices)
-        self.store.lacks = lacks
+        self.store.lacks, self.store.lacking = lacks, lacking
         return Turn(None, True, has_listed, notices)
 
     # Inside
@@ -239,12 +259,21 @@ class Mirror:
             return notices
         return self._chorus.admit(str(self._resources[owner]), notices, now)
 
-    def _lacks_now(self) -> int:
+    def _lacks_now(self) -> tuple[int, tuple[bytes, ...]]:
+        """The kinds that are not known wholly, and the labels of the namespaces where; () for all of the cluster."""
         if self._restored is not None:
             known = {section.resource for section in self._restored.snapshot.sections}
         else:
             known = {one.resource.identity for one in self.reflectors if one.is_synced}
-        return _union(one for one in self._resources if one.identity not in known)
+        lacking = [one for one in self._resources if one.identity not in known]
+        names = sorted({one.namespace for one in lacking})
+        return _union(lacking), tuple(map(namespace_label, names)) if all(names) else ()
+
+    def _is_lacking(self, resource: Resource) -> bool:
+        """Whether objects of this resource are published as lacking, so that nobody answers from them."""
+        where = self.store.lacking
+        is_there = not where or namespace_label(resource.namespace) in where
+        return is_there and bool(self.lacks & _LACKS[resource.kind])
 
     def _take(self, outcomes: Iterable[tuple[int, Outcome]], now: float, serial: int) -> ZoneDelta | None:
         """Put changes into the store: of what is not whole yet in silence, the rest as one change of the answers."""
@@ -252,7 +281,7 @@ class Mirror:
         for owner, outcome in outcomes:
             if not outcome.changes:
                 continue
-            if self.lacks & _LACKS[self._resources[owner].kind]:
+            if self._is_lacking(self._resources[owner]):
                 self.store.load(outcome.changes, serial)
             else:
                 known += outcome.changes
@@ -267,15 +296,29 @@ class Mirror:
         restored, self._restored = self._restored, None
         why = foreign(restored.snapshot, self.cluster)
         if not why:
-            self._reflect(now, restored)
+            is_sure = bool(self.cluster) and self.cluster == restored.snapshot.cluster and restored.is_newest
+            if lost := _lost_version(restored.snapshot, self._identity.resource_version):
+                trouble = rolled_back(self._identity.resource_version, lost)
+                notices.append(Notice(trouble.severity, trouble.text))
+            self._reflect(now, restored, is_sure and not lost)
             return False
         notices.append(Notice(Severity.ERROR, why))
         self.store = self._new_store(self.store.serial)
         self.store.lacks = self.kinds
-        self._reflect(now, None)
+        self._reflect(now, None, False)
         return True
 
-    def _reflect(self, now: float, restored: Restored | None) -> None:
+    def _restore(self, snapshot: Snapshot, former_serial: int | None) -> ClusterStore:
+        """A store of what a snapshot says, whose serial does not go back: neither behind its own nor the former."""
+        serial = snapshot.serial
+        is_later = serial is not None and (former_serial is None or not is_ahead(former_serial, serial))
+        store = self._new_store(serial if is_later else former_serial)
+        wanted = serial if serial is not None and is_later else int(snapshot.taken_at)
+        for section in snapshot.sections:
+            store.load(section.objects, wanted)
+        return store
+
+    def _reflect(self, now: float, restored: Restored | None, is_sure: bool) -> None:
         """Make the reflectors. Where it is not sure that a resource version means anything here, all is listed."""
         decoder = ObjectDecoder(self._keep)
         sections = {one.resource: one for one in restored.snapshot.sections} if restored is not None else {}
@@ -284,12 +327,16 @@ class Mirror:
             section = sections.get(resource.identity)
             if section is None or restored is None:
                 return None
-            is_sure = bool(self.cluster) and self.cluster == restored.snapshot.cluster
             version = section.resource_version if is_sure else ""
             return Resume(version, [one.key for one in section.objects], restored.stale_since)
 
         self.reflectors = tuple(Reflector(one, decoder, self._rng, now, resume(one)) for one in self._resources)
         self._automata.update(enumerate(self.reflectors))
+
+
+def _lost_version(snapshot: Snapshot, version: str) -> str:
+    """The resource version of a snapshot that a store at `version` has not reached, or not any more; "" if none."""
+    return next((one.resource_version for one in snapshot.sections if is_behind(version, one.resource_version)), "")
 
 
 def _union(resources: Iterable[Resource]) -> int:

@@ -32,7 +32,7 @@ from kdns.kube.decode import ObjectDecoder
 from kdns.kube.objects import EndpointSlice, Key, Namespace, Object, Pod, Service
 from kdns.kube.request import Notice, Severity
 
-FORMAT_VERSION = 1  # raised with every change of this module that an older one would misread
+FORMAT_VERSION = 2  # raised with every change of this module that an older one would misread
 
 # Bounds of one part of a section: to encode one holds up the other threads of the process, for some 0.1 ms.
 # A part ends with the object that crosses the second bound; an EndpointSlice has some 200 kB at the very most.
@@ -82,12 +82,14 @@ class Snapshot:
     fingerprint: what was asked for, where, and how it was decoded: one line, for the log shows it. A snapshot serves
         only who asks for the same. cluster: UID of its namespace kube-system; "" if unknown.
     taken_at: unix time at which its API server said last that this is so, which may be long before it was written.
+    serial: the SOA serial that this was answered with; None if it never was.
     """
 
     fingerprint: str
     cluster: str
     taken_at: float
     sections: tuple[Section, ...]
+    serial: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class _SourceHead(msgspec.Struct, frozen=True, array_like=True):
     cluster: str
     taken_at: float
     sections: int
+    serial: int | None
 
 
 class _SectionHead(msgspec.Struct, frozen=True, array_like=True):
@@ -173,7 +176,7 @@ def _chunks(snapshots: Sequence[Snapshot]) -> Iterator[bytes | bytearray]:
     yield _PRELUDE.pack(_MAGIC, FORMAT_VERSION)
     yield _frame(_Header(__version__, _LAYOUT, len(snapshots)))
     for one in snapshots:
-        yield _frame(_SourceHead(one.fingerprint, one.cluster, one.taken_at, len(one.sections)))
+        yield _frame(_SourceHead(one.fingerprint, one.cluster, one.taken_at, len(one.sections), one.serial))
         for section in one.sections:
             objects = section.objects
             kind = type(objects[0]).__name__ if objects else ""
@@ -277,7 +280,7 @@ def _snapshot(frames: _Frames, share: _Share) -> Snapshot:
     if not math.isfinite(head.taken_at):
         raise SnapshotError("what it says cannot be read: it was taken at no time")
     sections = tuple(_section(frames, share) for _ in range(head.sections))
-    return Snapshot(head.fingerprint, head.cluster, head.taken_at, sections)
+    return Snapshot(head.fingerprint, head.cluster, head.taken_at, sections, head.serial)
 
 
 def _section(frames: _Frames, share: _Share) -> Section:

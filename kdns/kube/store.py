@@ -79,13 +79,15 @@ class ClusterStore:
     source: its index in the configuration. former_serial: what was published last of it before there was this store.
     hold: for how many seconds an endpoint that vanished while it was ready is answered with, if its Service exists.
     lacks: the kinds of objects that are not known wholly (LACKS_... of kdns.zone.delta), to be set by the caller,
-        who publishes an `image` then; all that is published says it.
+        who publishes an `image` then; all that is published says it. lacking: labels of the namespaces in which they
+        are not; () for all of the cluster.
     """
 
     def __init__(
         self, source: int, options: SchemaOptions, former_serial: int | None = None, hold: float = 0.0
     ) -> None:
         self.lacks = 0
+        self.lacking: tuple[bytes, ...] = ()
         self._source = source
         self._options = options
         self._serial = former_serial
@@ -285,6 +287,7 @@ class ClusterStore:
             pods=_pod_labels(after.pods - before.pods),
             pods_removed=_pod_labels(before.pods - after.pods),
             lacks=self.lacks,
+            lacking=self.lacking,
         )
 
     def _forget(self, touched: _Touched) -> None:
@@ -350,7 +353,13 @@ class ClusterStore:
         pods: tuple[tuple[bytes, bytes], ...] = (),
     ) -> ZoneDelta:
         return ZoneDelta(
-            self._source, self._serial, subtrees=subtrees, namespaces=namespaces, pods=pods, lacks=self.lacks
+            self._source,
+            self._serial,
+            subtrees=subtrees,
+            namespaces=namespaces,
+            pods=pods,
+            lacks=self.lacks,
+            lacking=self.lacking,
         )
 
 

@@ -49,6 +49,8 @@ class Word(IntEnum):
     FAILED_CREDENTIALS = 22
     FAILED_MALFORMED = 23
     FAILED_STATUS = 24  # ... and those that the API server answered with an error
+    SERIAL = 25  # one more than the SOA serial of what is published of an API server; 0: nothing was
+    LACKING_NAMESPACES = 26  # in how many of the namespaces LACKS is so; 0: in the whole cluster
 
 
 class StatusMetric(NamedTuple):

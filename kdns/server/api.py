@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -21,6 +22,7 @@ from kdns.kube.schema import SchemaOptions
 from kdns.kube.snapshot import Snapshot
 from kdns.observe.status import Word
 from kdns.server.apiclient import ApiAccess, ApiClient
+from kdns.server.birth import Former
 from kdns.server.feed import Scope
 from kdns.server.outage import Outage
 from kdns.server.reading import Reading
@@ -34,7 +36,9 @@ class ApiSource:
     """A cluster that is watched. Times are monotonic seconds.
 
     client: the way to its API server. former_serial: the serial that clients have seen last, whoever published it.
+    served_serial: the one of this cluster that others answer with at this moment, if any do.
     startup_timeout: seconds. heard_at: when its API server has said something last; at first, when this began.
+    restored_serial: of the snapshot that it began with, None without one.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class ApiSource:
         client: ApiClient,
         former_serial: int | None,
         now: float,
+        served_serial: int | None = None,
     ) -> None:
         self.origins = client.server
         self.startup_timeout = kubernetes.startup_timeout_ns / 1e9
@@ -57,6 +62,8 @@ class ApiSource:
         self._streams = Streams(client)
         self._opened: dict[int, int] = {}  # the number of the request that is open, by owner
         self._outage = Outage(client.server)
+        self._served_serial = served_serial
+        self.restored_serial: int | None = None
         self._is_restored = False
         self._deltas = self._images = 0
         self._mirror = self._make_mirror()
@@ -64,7 +71,11 @@ class ApiSource:
     def keep(self, snapshot: Snapshot | None, now: float, unix_now: float) -> None:
         """Before the first turn: `snapshot` will be asked for, and this is what there is to begin with."""
         self._is_restored = snapshot is not None
-        restored = Restored(snapshot, now - (unix_now - snapshot.taken_at)) if snapshot is not None else None
+        restored = None
+        if snapshot is not None:
+            self.restored_serial = snapshot.serial
+            is_newest = self._served_serial in (None, snapshot.serial)
+            restored = Restored(snapshot, now - (unix_now - snapshot.taken_at), is_newest)
         self._mirror = self._make_mirror(restored, wants_identity=True)
 
     @property
@@ -90,6 +101,16 @@ class ApiSource:
     def lacks(self) -> int:
         """The kinds of objects that are not known wholly (LACKS_... of kdns.zone.delta)."""
         return self._mirror.lacks
+
+    @property
+    def lacking_namespaces(self) -> int:
+        """In how many namespaces they are not; 0 for the whole cluster."""
+        return len(self._mirror.store.lacking)
+
+    @property
+    def unconfirmed(self) -> int:
+        """The kinds that are known wholly, but not from the API server itself."""
+        return self._mirror.unconfirmed
 
     @property
     def is_confirmed(self) -> bool:
@@ -153,11 +174,17 @@ class ApiSource:
     def snapshot(self, now: float, unix_now: float) -> Snapshot | None:
         """What to write to disk; None if nothing that is whole is known."""
         mirror = self._mirror
-        if mirror.lacks or mirror.restored is not None:
-            return mirror.restored
+        if mirror.restored is not None:
+            return replace(mirror.restored, serial=self.serial)
+        if mirror.lacks:
+            return None
         since = mirror.stale_since
         taken_at = unix_now if since is None else unix_now - (now - since)
-        return Snapshot(self.fingerprint, mirror.cluster, taken_at, mirror.sections())
+        return Snapshot(self.fingerprint, mirror.cluster, taken_at, mirror.sections(), self.serial)
+
+    def announce(self, status: SourceStatus) -> None:
+        """Before something is published: whoever comes after us must not fall behind it, even if we die meanwhile."""
+        status.published = Former(self.lacks, self.serial or 0, self.lacking_namespaces)
 
     def report(self, status: SourceStatus) -> None:
         """Tell the status what is so now."""

@@ -1,6 +1,8 @@
 """When a new control knows enough of a cluster to tell the workers: the decision, without anything else.
 
-It depends on who answers meanwhile, and from what. Not here: finding out (kdns.server.control).
+It depends on who answers meanwhile, and from what: nothing that they answer may be withdrawn, neither because an API
+server is silent or refuses something, nor because a snapshot is older than what they have. Not here: finding out
+(kdns.server.control).
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ class Birth(Enum):
     """Who answers while this control finds out what is to be answered, and so how long it may take.
 
     START: nobody. What cannot be read ends it, with the reasons; an API server is waited for `startup_timeout`.
-    RELOAD: the fleet that is to be replaced. What cannot be read ends it, and so does an API server that is silent
-        for `startup_timeout`, unless there is a snapshot to go on from.
-    RESTART: its own workers, from what a control that died has told them. It waits until everything is in order.
+    RELOAD: the fleet that is to be replaced. What cannot be read ends it, and so does an API server that in
+        `startup_timeout` does not tell what that fleet knows, unless a snapshot does.
+    RESTART: its own workers, from what a control that died has told them. It waits until it knows as much.
     """
 
     START = "start"
@@ -33,58 +35,79 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
-    """What is known of one cluster, and who answers.
+class Former:
+    """What is answered of one cluster by those who answer meanwhile.
 
-    lacks: kinds that are not known wholly, by us; former_lacks: by the workers that answer.
-    is_settled: the API server itself has told all that it tells. is_late: `startup_timeout` is over; is_silent: and
-        for so long it has said nothing. workers: how many there should be; reading: how many answer.
+    lacks: kinds that they do not know wholly (LACKS_... of kdns.zone.delta). serial: of the SOA.
+    namespaces: in how many that is so; 0 for the whole cluster.
     """
 
     lacks: int
+    serial: int
+    namespaces: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is known of one cluster, and who answers.
+
+    lacks, namespaces: what is not known wholly, as in Former. unconfirmed: kinds that are known from a snapshot
+    alone; serial: its SOA serial, None without one.
+    is_settled: the API server itself has told all that it tells. is_late: `startup_timeout` is over; is_silent: and
+    for so long it has said nothing.
+    former: what is answered meanwhile, None if that is nothing. workers: how many there should be of our own;
+    reading: how many answer.
+    """
+
+    lacks: int
+    unconfirmed: int
+    serial: int | None
     is_settled: bool
     is_late: bool
     is_silent: bool
-    former_lacks: int
+    former: Former | None
     reading: int
     workers: int
+    namespaces: int = 0
+
+
+def withdrawn(situation: Situation) -> int:
+    """The kinds of which less would be answered than it is now, or what was true before."""
+    former = situation.former
+    if former is None:
+        return 0
+    older = 0 if situation.serial == former.serial else situation.unconfirmed
+    # Where it lacks is counted and not named: those few that are lacking at both times are the same, for all we know.
+    is_as_wide = not former.namespaces or 0 < situation.namespaces <= former.namespaces
+    return (situation.lacks | older) & ~(former.lacks if is_as_wide or not situation.lacks else 0)
 
 
 def judge(birth: Birth, situation: Situation) -> Verdict:
     """Whether what is known is to be answered from."""
-    return _JUDGES[birth](situation)
+    if birth is Birth.START:  # names that are not known are better refused than left unanswered
+        return _enough(not situation.lacks or situation.is_late)
+    if not (situation.is_settled or situation.is_late):
+        return Verdict.WAIT
+    return _LESS_THAN_BEFORE[birth](situation) if withdrawn(situation) else Verdict.ENOUGH
 
 
-def _at_start(situation: Situation) -> Verdict:
-    """Nobody answers: names that are not known are better refused than left unanswered."""
-    return _enough(not situation.lacks or situation.is_late)
+def _less_at_reload(situation: Situation) -> Verdict:
+    """What the API server has refused once may be a slip, so that it has as long as one that is silent."""
+    is_hopeless = situation.is_late and (situation.is_silent or situation.is_settled)
+    return Verdict.GIVE_UP if is_hopeless else Verdict.WAIT
 
 
-def _at_reload(situation: Situation) -> Verdict:
-    """Others answer, from what may be more than we know."""
-    if situation.is_settled or (situation.is_late and not situation.lacks):
-        return Verdict.ENOUGH
-    return Verdict.GIVE_UP if situation.is_silent else Verdict.WAIT
-
-
-def _at_restart(situation: Situation) -> Verdict:
-    """The workers answer from more than we know, even if we have a snapshot: it may be half a minute behind them."""
-    if situation.is_settled or not situation.is_late:
-        return _enough(situation.is_settled)
-    if not situation.reading:
-        return Verdict.ENOUGH
-    if situation.former_lacks:
-        return _enough(not situation.lacks & ~situation.former_lacks)
-    # They know everything, except for one that is new and waits for us to know anything.
-    return _enough(not situation.lacks and situation.reading < situation.workers)
+def _less_at_restart(situation: Situation) -> Verdict:
+    """Workers that have nothing are helped by what is known; where others have more, only by a whole snapshot."""
+    has_idle = situation.reading < situation.workers and not situation.lacks
+    return _enough(situation.is_late and (has_idle or not situation.reading))
 
 
 def _enough(is_enough: bool) -> Verdict:
     return Verdict.ENOUGH if is_enough else Verdict.WAIT
 
 
-_JUDGES: dict[Birth, Callable[[Situation], Verdict]] = {
-    Birth.START: _at_start,
-    Birth.RELOAD: _at_reload,
-    Birth.RESTART: _at_restart,
+_LESS_THAN_BEFORE: dict[Birth, Callable[[Situation], Verdict]] = {
+    Birth.RELOAD: _less_at_reload,
+    Birth.RESTART: _less_at_restart,
 }

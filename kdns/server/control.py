@@ -26,7 +26,7 @@ from kdns.observe.status import Word
 from kdns.server.api import ApiSource, access_of
 from kdns.server.apiclient import AccessError, connect_to
 from kdns.server.assembly import ClusterPlan, Plan, SourcePlan
-from kdns.server.birth import Birth, Situation, Verdict, judge
+from kdns.server.birth import Birth, Former, Situation, Verdict, judge, withdrawn
 from kdns.server.feed import MalformedMessage, Scope
 from kdns.server.files import Events, FileWatch, Stamp
 from kdns.server.keeper import SnapshotKeeper
@@ -39,7 +39,7 @@ from kdns.server.sources import FileSource, Source, make_source, schema_options,
 from kdns.server.status import Statuses
 from kdns.server.visible import Visibility
 from kdns.server.watch import stamps
-from kdns.zone.delta import ZoneDelta
+from kdns.zone.delta import ZoneDelta, kinds_text
 
 POLL_SECONDS = 0.1  # an edit is visible 0.1 to 0.3 s after its last write; more often would show in an idle CPU
 MAX_POLL_SHARE = 0.02  # of a CPU: with so many files that looking takes longer, it is done less often
@@ -54,6 +54,7 @@ class ControlPlan:
 
     addresses: what is listened on, for the log. feeds: control's end of each worker slot's socket pair.
     serials: where the last serial is noted for whoever comes after. statuses: where each source's state is told.
+    former: where it is told of those who answer meanwhile, unless this is a start.
     """
 
     plan: Plan
@@ -65,6 +66,7 @@ class ControlPlan:
     epoch: int
     birth: Birth
     log: Log
+    former: Statuses | None = None
 
 
 def run_control(plan: ControlPlan) -> int:
@@ -94,7 +96,6 @@ class Control:
         self._apis = [(place, one) for place, one in enumerate(self._sources) if isinstance(one, ApiSource)]
         self._files = [(place, one) for place, one in enumerate(self._sources) if not isinstance(one, ApiSource)]
         self._keeper: SnapshotKeeper | None = None
-        self._former_lacks = [status[Word.LACKS] for status in plan.statuses]
         for status in plan.statuses:
             status.begin()
         self._paths: dict[int, set[str]] = {}  # of each file source, when they were looked at last
@@ -105,6 +106,7 @@ class Control:
         self._account_due = 0.0
         self._sizes: list[list[int]] = []  # of each source: subtrees and rrsets in the last image
         self._told_missing: set[str] = set()
+        self._told_waiting: set[int] = set()
 
     def run(self, stop: socket.socket) -> int:
         """Find out what is to be answered, then say so and what changes, until `stop` is readable."""
@@ -127,7 +129,17 @@ class Control:
         if not (isinstance(plan, ClusterPlan) and plan.kubernetes.is_watched):
             return make_source(index, plan, former)
         client = connect_to(access_of(plan.kubernetes))
-        return ApiSource(index, plan.kubernetes, schema_options(plan.kubernetes), client, former, time.monotonic())
+        options = schema_options(plan.kubernetes)
+        answered = self._former(index)
+        served = answered.serial if answered is not None else None
+        return ApiSource(index, plan.kubernetes, options, client, former, time.monotonic(), served)
+
+    def _former(self, place: int) -> Former | None:
+        """What is answered at this moment of the same cluster, as far as its label tells."""
+        if self._plan.former is None:
+            return None
+        row = self._plan.former.find(self._plan.statuses[place].origin.label)
+        return row.published if row is not None else None
 
     def _begin_snapshot(self) -> None:
         settings = self._plan.plan.settings
@@ -182,24 +194,36 @@ class Control:
         slots = self._plan.slots
         situation = Situation(
             lacks=api.lacks,
+            unconfirmed=api.unconfirmed,
+            serial=api.restored_serial,
             is_settled=api.is_settled,
             is_late=api.is_late(now),
             is_silent=api.is_silent(now),
-            former_lacks=self._former_lacks[place],
+            former=self._former(place),
             reading=sum(slot.is_reading for slot in slots),
             workers=len(slots),
+            namespaces=api.lacking_namespaces,
         )
         verdict = judge(self._birth, situation)
         if verdict is Verdict.GIVE_UP:
-            silence = f"{api.origins} has said nothing for {api.startup_timeout:g} s"
-            self._log.error(f"{api}: {silence}, and there is no snapshot to go on from")
+            self._log.error(f"{api}: {_why_given_up(api, situation)}")
+        elif verdict is Verdict.WAIT and situation.is_late and self._birth is Birth.RESTART:
+            self._tell_waiting(place, f"{api}: {kinds_text(withdrawn(situation))}")
         return verdict
+
+    def _tell_waiting(self, place: int, what: str) -> None:
+        if place not in self._told_waiting:
+            self._told_waiting.add(place)
+            since = "not heard of again since control was restarted"
+            self._log.warning(f"{what} {since}: the workers answer from what they have until then")
 
     # From then on
 
     def _serve(self) -> None:
         """Publish everything, and from then on what changes, until told to end."""
         plan = self._plan
+        for place, api in self._apis:
+            api.announce(plan.statuses[place])
         publisher = self._publisher = Publisher(
             plan.epoch, plan.feeds, self._image, lambda slot: plan.slots[slot].incarnation
         )
@@ -264,6 +288,8 @@ class Control:
         reading = api.turn(now, time.time())
         self._tell(api, reading, set())
         if self._publisher is not None:
+            if reading.scope is not None:
+                api.announce(self._plan.statuses[place])
             self._publish(self._publisher, place, reading, now)
             if reading.is_large:
                 trim_memory()
@@ -411,6 +437,15 @@ def next_look(now: float, looked: float) -> float:
     Reading what has changed does not count: the next change of a large file must not wait for the last one's cost.
     """
     return now + max(POLL_SECONDS, looked / MAX_POLL_SHARE)
+
+
+def _why_given_up(api: ApiSource, situation: Situation) -> str:
+    if situation.is_settled:
+        kinds = kinds_text(withdrawn(situation))
+        return f"{api.origins} refuses to tell of {kinds}, which are answered now: the old configuration stays"
+    has_snapshot = situation.unconfirmed != 0
+    snapshot = "the snapshot is older than what is answered" if has_snapshot else "there is no snapshot to go on from"
+    return f"{api.origins} has said nothing for {api.startup_timeout:g} s, and {snapshot}"
 
 
 _STOP = "stop"

@@ -4,8 +4,8 @@
     KubeconfigSource    what the `kubernetes` package makes of a kubeconfig, exec plugins included
     Keyring             one of them for all streams of a cluster: however many ask at once, it is loaded once
 
-Private keys stay in memory. What is logged of an error holds no token, unless an exec plugin writes one to its standard
-error, which is shown as kubectl shows it: it says what is wrong. Not here: what a kubeconfig may say
+Private keys stay in memory. What is logged of an error holds no token, unless an exec plugin writes one to its
+standard error, which is shown as kubectl shows it: it says what is wrong. Not here: what a kubeconfig may say
 (kdns.server.kubeconfig), where to connect to (kdns.server.apiclient).
 """
 

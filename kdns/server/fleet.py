@@ -46,7 +46,10 @@ class Child:
 
 
 class Fleet:
-    """See the module's docstring. `bindings` holds what the plan listens on. `birth`: START, or RELOAD."""
+    """See the module's docstring. `bindings` holds what the plan listens on. `birth`: START, or RELOAD.
+
+    former: the state of all sources in the fleet that is to be replaced, at a reload.
+    """
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Fleet:
         serials: Serials,
         birth: Birth,
         log: Log,
+        former: Statuses | None = None,
     ) -> None:
         self.plan = plan
         self.bindings = bindings
@@ -64,6 +68,7 @@ class Fleet:
         self.is_leaving = False
         self._was_ready = False
         self._birth = birth
+        self._former = former
         self._short_since: float | None = None
         self._log = log
         self._feeds = [_feed_pair() for _ in range(workers)]
@@ -198,6 +203,7 @@ class Fleet:
         self._epoch += 1
         feeds = [pair[0] for pair in self._feeds]
         addresses = [address for address in self.plan.all_addresses if address in self.bindings]
+        birth = Birth.RESTART if self.was_ready else self._birth
         plan = ControlPlan(
             plan=self.plan,
             addresses=addresses,
@@ -206,7 +212,8 @@ class Fleet:
             serials=self._serials,
             statuses=self.statuses,
             epoch=self._epoch,
-            birth=Birth.RESTART if self.was_ready else self._birth,
+            birth=birth,
+            former=self.statuses if birth is Birth.RESTART else self._former,
             log=self._log,
         )
         keep = {feed.fileno() for feed in feeds}

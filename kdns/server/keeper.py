@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from kdns.kube.request import Notice
+from kdns.kube.request import Notice, Severity
 from kdns.kube.snapshot import Snapshot
 from kdns.server.api import ApiSource
 from kdns.server.snapshots import SnapshotFile, SnapshotWriter
+from kdns.zone.delta import is_ahead, kinds_text
 
 PATIENCE_SECONDS = 2.0  # for the last write, of the five that the end may take
 
@@ -29,6 +30,7 @@ class SnapshotKeeper:
         self._sources = sources
         self._confirmed = 0  # how many of them were at the last look
         self._has_written = False
+        self._told: set[str] = set()  # the clusters of which it is known that none is written
 
     def load(self, now: float, unix_now: float) -> list[Notice]:
         """Give every cluster what the file has for it, before anything is asked of its API server."""
@@ -67,13 +69,34 @@ class SnapshotKeeper:
             # configured: so once more, when it is gone.
             self._writer.note_change()
         self._has_written = bool(self._writer.writes)
-        return notices
+        return [*self._missing(), *notices]
 
     def finish(self, now: float, unix_now: float) -> list[Notice]:
         """Write for the last time."""
         return self._writer.finish(self._taken(now, unix_now), PATIENCE_SECONDS)
 
+    def _missing(self) -> Iterator[Notice]:
+        """What is told, once, of clusters that cannot be kept, as their API servers refuse to tell something."""
+        for source in self._sources:
+            if source.is_settled and source.lacks and source.fingerprint not in self._told:
+                self._told.add(source.fingerprint)
+                kinds = kinds_text(source.lacks)
+                what = f"snapshot {self._file.path}: nothing is written of {source.fingerprint}"
+                why = f"{kinds} are refused, and a start needs all of it: allow kdns to list and watch them"
+                yield Notice(Severity.WARNING, f"{what}, whose {why}")
+
     def _taken(self, now: float, unix_now: float) -> list[Snapshot]:
         """One of each cluster that is wholly known; two that are told the same are one."""
-        found = (source.snapshot(now, unix_now) for source in self._sources)
-        return list({one.fingerprint: one for one in found if one is not None}.values())
+        taken: dict[str, Snapshot] = {}
+        for source in self._sources:
+            one = source.snapshot(now, unix_now)
+            if one is not None and _is_ahead(one, taken.get(one.fingerprint)):
+                taken[one.fingerprint] = one
+        return list(taken.values())
+
+
+def _is_ahead(one: Snapshot, other: Snapshot | None) -> bool:
+    """Whether a start had better go on from it than from the other: no serial goes back then."""
+    if other is None or other.serial is None:
+        return True
+    return one.serial is not None and is_ahead(one.serial, other.serial)

@@ -55,7 +55,7 @@ class Reading:
 
 def parts_of(delta: ZoneDelta) -> Iterator[ZoneDelta]:
     """A delta as several that do the same one after the other; namespaces come before what is in them and go last."""
-    bare = ZoneDelta(delta.source, delta.serial, lacks=delta.lacks)
+    bare = ZoneDelta(delta.source, delta.serial, lacks=delta.lacks, lacking=delta.lacking)
     found = [
         *(replace(bare, namespaces=part) for part in _chunks(delta.namespaces, PART_NAMES_MAX)),
         *(replace(bare, subtrees=part) for part in _chunks(delta.subtrees, PART_SUBTREES_MAX)),

@@ -245,7 +245,8 @@ class SnapshotWriter:
         if result.failure == self._failure:
             return []
         self._failure = result.failure
-        text = f"it cannot be written: {result.failure}: what stood there before stays, and it is tried again and again"
+        consequence = "what stood there before stays, and it is tried again and again"
+        text = f"it cannot be written: {result.failure}: {consequence}"
         return [self._notice(Severity.ERROR, text)]
 
     def _notice(self, severity: Severity, text: str) -> Notice:

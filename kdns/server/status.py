@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from kdns.observe.status import COUNTERS, Word
 from kdns.server.assembly import ClusterPlan, SourcePlan
+from kdns.server.birth import Former
 from kdns.wire.name import to_text
 
 WORD_OCTETS = 8
@@ -67,6 +68,18 @@ class SourceStatus:
             since_ns = min(since_ns, former)
         self._words[Word.STALE_SINCE_NS] = 0 if since_ns is None else since_ns or 1
 
+    @property
+    def published(self) -> Former | None:
+        """What is answered from, of an API server; None if nothing was published yet."""
+        if not self[Word.SERIAL]:
+            return None
+        return Former(self[Word.LACKS], self[Word.SERIAL] - 1, self[Word.LACKING_NAMESPACES])
+
+    @published.setter
+    def published(self, what: Former) -> None:
+        self[Word.LACKS], self[Word.LACKING_NAMESPACES] = what.lacks, what.namespaces
+        self[Word.SERIAL] = what.serial + 1
+
     def staleness_ns(self, now_ns: int) -> int:
         """How old the answers may be; 0 if they are current."""
         since_ns = self.stale_since_ns
@@ -90,6 +103,10 @@ class Statuses:
 
     def __iter__(self) -> Iterator[SourceStatus]:
         return iter(self._all)
+
+    def find(self, label: str) -> SourceStatus | None:
+        """The row of the source with this label."""
+        return next((status for status in self._all if status.origin.label == label), None)
 
     def lose_control(self, now_ns: int) -> None:
         """Nobody watches the API servers any more: what was current is stale from now on, until control says so."""

@@ -271,7 +271,8 @@ class Supervisor:
 
     def _new_fleet(self, plan: Plan, birth: Birth) -> Fleet:
         bindings = {address: self._bindings[address] for address in plan.all_addresses if address in self._bindings}
-        return Fleet(plan, bindings, self._workers.workers, self._serials, birth, self._log)
+        former = self._current.statuses if self._current is not None else None
+        return Fleet(plan, bindings, self._workers.workers, self._serials, birth, self._log, former)
 
     def _tell_sizes(self) -> None:
         octets = min((binding.receive_buffer_octets for binding in self._bindings.values()), default=0)

@@ -15,6 +15,9 @@ Reverse names need Services and EndpointSlices, and a denial of any name needs e
 yet may be what is asked for. Each name says what it needs where it is found, and `_ClusterZone._if_known` is the one
 place that decides on it: a name of which less is known is UNKNOWN.
 
+Where a source lacks something in some namespaces alone (ClusterState.lacking), all other names below `svc` and `pod`
+are known, and so is what stands in no namespace; the apex and reverse names follow from all namespaces.
+
 Not here: what an answer looks like (kdns.zone.lookup), what becomes a subtree (kdns.kube.schema).
 """
 
@@ -41,6 +44,7 @@ REFRESH, RETRY, EXPIRE = 7200, 1800, 86400
 
 _DNS, _NS, _VERSION = b"\x03dns", b"\x02ns", b"\x0bdns-version"
 _STATIC = b""  # key of what no delta changes
+_NOWHERE = b""  # in place of a namespace's label: of a name that is in none
 # From one label's length octet to the next one's; one that is no length leads out of every name.
 _OUT = MAX_NAME_OCTETS + 1
 _LABEL_STEP = (_OUT, *range(2, MAX_LABEL_OCTETS + 2), *[_OUT] * (255 - MAX_LABEL_OCTETS))
@@ -93,19 +97,22 @@ class _ClusterZone:
         return RRset(self._apex, RRType.SOA, min(self._ttl, SOA_TTL_MAX), (mname + rname + times,))
 
     def _found(self, kind: Kind, owner: bytes, rrsets: RRsets = NO_RRSETS, key: bytes = _STATIC,
-               lasting: bool = True, needs: int = 0) -> Found:
-        return self._if_known(Found(kind, rrsets, owner, self._state.depends(key), None, lasting), needs)
+               lasting: bool = True, needs: int = 0, within: bytes | None = None) -> Found:
+        return self._if_known(Found(kind, rrsets, owner, self._state.depends(key), None, lasting), needs, within)
 
-    def _absent(self, qname: bytes) -> Found:
-        return self._found(Kind.ABSENT, qname, lasting=False)
+    def _absent(self, qname: bytes, within: bytes | None = None) -> Found:
+        return self._found(Kind.ABSENT, qname, lasting=False, within=within)
 
-    def _if_known(self, found: Found, needs: int) -> Found:
+    def _if_known(self, found: Found, needs: int, within: bytes | None) -> Found:
         """What was found, if all that it follows from is known wholly; a denial follows from everything.
 
         needs: kinds of objects (LACKS_...) that decide what stands at an existing name.
+        within: label of the namespace that they are in; None if they may be in any.
         """
         state = self._state
-        lacks = state.lacks if found.kind is Kind.ABSENT else state.lacks & needs
+        lacks = state.lacks if within is None else state.lacks_in(within)
+        if found.kind is not Kind.ABSENT:
+            lacks &= needs
         if lacks:
             note = f"{kinds_text(lacks)} are not synced yet"
             return Found(Kind.UNKNOWN, NO_RRSETS, found.owner, state.depends(_STATIC), None, False, note)
@@ -153,11 +160,12 @@ class ForwardZone(_ClusterZone):
         if not starts:
             return self._apex_node()
         branch = _BRANCHES.get(relative[starts[-1] :])
-        return branch(self, qname, relative, starts) if branch else self._absent(qname)
+        return branch(self, qname, relative, starts) if branch else self._absent(qname, _NOWHERE)
 
     def denies(self, qname: bytes) -> int | None:
         """Names in no branch, of no subtree, or not in theirs: what search paths and random names ask for."""
-        if self._state.lacks:
+        state = self._state
+        if state.lacks and not state.lacking:
             return None
         relative = qname[: -self._cut]
         first = second = third = -1  # where the three labels nearest to the apex start
@@ -170,9 +178,9 @@ class ForwardZone(_ClusterZone):
         branch = relative[first:]
         if branch != SVC:
             return None if branch in _BRANCHES else self._negative_ttl
-        if third < 0:
+        if third < 0 or (state.lacks and relative[second:first] in state.lacking):
             return None
-        subtree = self._state.subtrees.get(relative[third:])
+        subtree = state.subtrees.get(relative[third:])
         if subtree is None:
             return self._negative_ttl
         return denial_ttl(subtree, relative[:third], self._ttl, self._negative_ttl)
@@ -186,31 +194,32 @@ class ForwardZone(_ClusterZone):
         if len(starts) < 3:
             return self._namespace_node(qname, relative, starts)
         at = starts[-3]
-        owner = relative[at:]
+        owner, within = relative[at:], relative[starts[-2] : starts[-1]]
         subtree = self._state.subtrees.get(owner)
         if subtree is None:
-            return self._absent(qname)
+            return self._absent(qname, within)
         prefix = relative[:at]
         found = find_in_subtree(subtree, qname, prefix, self._apex, self._ttl, self._state.depends(owner))
-        return self._if_known(found, _needs_in_subtree(subtree, prefix))
+        return self._if_known(found, _needs_in_subtree(subtree, prefix), within)
 
     def _namespace_node(self, qname: bytes, relative: bytes, starts: list[int]) -> Found:
         if len(starts) == 1:
             return self._found(Kind.EMPTY, qname)
-        if relative[: starts[1]] not in self._state.namespaces:
-            return self._absent(qname)
+        namespace = relative[: starts[1]]
+        if namespace not in self._state.namespaces:
+            return self._absent(qname, namespace)
         return self._found(Kind.EMPTY, qname, key=relative)
 
     def _find_pod(self, qname: bytes, relative: bytes, starts: list[int]) -> Found:
         if len(starts) < 3:
             return self._namespace_node(qname, relative, starts)
-        namespace = relative[starts[1] : starts[2]]
+        namespace = relative[starts[-2] : starts[-1]]
         address = undashed(relative[1 : starts[1]]) if len(starts) == 3 else None
         if address is None or not self._pod_exists(namespace, address):
-            return self._absent(qname)
+            return self._absent(qname, namespace)
         rrsets = address_rrsets(qname, self._ttl, (address,))
         needs = LACKS_PODS if self._pods is PodNames.VERIFIED else 0
-        return self._found(Kind.NODE, qname, rrsets, lasting=False, needs=needs)
+        return self._found(Kind.NODE, qname, rrsets, lasting=False, needs=needs, within=namespace)
 
     def _pod_exists(self, namespace: bytes, address: bytes) -> bool:
         if self._pods is PodNames.VERIFIED:
@@ -219,14 +228,14 @@ class ForwardZone(_ClusterZone):
 
     def _find_version(self, qname: bytes, relative: bytes, starts: list[int]) -> Found:
         if len(starts) > 1:
-            return self._absent(qname)
+            return self._absent(qname, _NOWHERE)
         return self._found(Kind.NODE, qname, {RRType.TXT: RRset(qname, RRType.TXT, VERSION_TTL, (b"\x051.1.0",))})
 
     def _find_dns(self, qname: bytes, relative: bytes, starts: list[int]) -> Found:
         if len(starts) == 1:
             return self._found(Kind.EMPTY, qname)
         if relative != _NS + _DNS:
-            return self._absent(qname)
+            return self._absent(qname, _NOWHERE)
         return self._found(Kind.NODE, qname, address_rrsets(qname, self._ttl, self._listeners))
 
 

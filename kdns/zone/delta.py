@@ -42,6 +42,7 @@ class ZoneDelta(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_def
     pods, pods_removed: (namespace label, packed address) of pods, for zones that verify pod names.
     lacks: kinds of objects that the source does not know wholly (LACKS_...), with this delta: what depends on them
         is neither answered nor denied. It changes only with a `reset`; every delta says it.
+    lacking: labels of the namespaces that `lacks` is said of; () for all of the cluster. As `lacks`, in every delta.
     """
 
     source: int
@@ -55,6 +56,7 @@ class ZoneDelta(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_def
     pods: tuple[tuple[bytes, bytes], ...] = ()
     pods_removed: tuple[tuple[bytes, bytes], ...] = ()
     lacks: int = 0
+    lacking: tuple[bytes, ...] = ()
 
     @property
     def changes_nothing(self) -> bool:

@@ -27,12 +27,14 @@ class ClusterState:
         takes little more memory than the first.
 
     lacks: kinds of objects that are not known wholly (LACKS_...); all of them until a delta says otherwise.
+    lacking: labels of the namespaces in which they are not; empty if that is so in all of the cluster.
     changing: keys of what the change that is being prepared will make wrong: no reply made of it may be kept.
     """
 
     def __init__(self, source: int, former: ClusterState | None = None) -> None:
         self.source = source
         self.lacks = LACKS_EVERYTHING
+        self.lacking: frozenset[bytes] = frozenset()
         self.subtrees: dict[bytes, Subtree] = {}
         self.namespaces: set[bytes] = set()
         self.pods: set[tuple[bytes, bytes]] = set()
@@ -45,6 +47,10 @@ class ClusterState:
     def serial(self) -> int:
         """The SOA serial of the last change."""
         return self._serial or 0
+
+    def lacks_in(self, namespace: bytes) -> int:
+        """The kinds of objects that are not known wholly in a namespace, be it one that is not watched."""
+        return self.lacks if not self.lacking or namespace in self.lacking else 0
 
     def load(self, delta: ZoneDelta) -> None:
         """Make a change of a state that nothing is answered from yet."""
@@ -121,7 +127,7 @@ class ClusterState:
         self.namespaces.update(delta.namespaces)
         self.pods.difference_update(delta.pods_removed)
         self.pods.update(delta.pods)
-        self.lacks = delta.lacks
+        self.lacks, self.lacking = delta.lacks, frozenset(delta.lacking)
         if delta.serial is not None and delta.serial != self._serial:
             self._serial = next_serial(self._serial, delta.serial)
 

@@ -22,6 +22,7 @@ from tests.server.watched import (
     wait_until_answered,
 )
 from tests.support.fakeapi.builders import service
+from tests.support.fakeapi.faults import Reply
 
 TILL = "till.shop.svc.cluster.local"
 BOTH = " ".join(DB_ADDRESSES)
@@ -121,6 +122,72 @@ def test_a_control_that_dies_during_an_outage_withdraws_nothing_either(shop: Sho
     assert synced == 3
     assert outcome(server, TILL) == "10.96.0.30"
     assert sample(server, "kdns_cluster_staleness_seconds") == 0
+
+
+def forbid(shop: Shop, times: int | None = None) -> None:
+    for plural in ("services", "endpointslices", "namespaces"):
+        shop.api.control.fault(Reply("403"), plural, on="any", times=times)
+
+
+def test_a_control_that_dies_when_everything_is_forbidden_withdraws_nothing(shop: Shop) -> None:
+    server = shop.serve(timeout="300ms", workers=2)
+    with Asking(server):
+        forbid(shop)
+        shop.api.reset_connections()
+        mark = kill_control(server)
+        told = "Services, EndpointSlices and Namespaces not heard of again since control was restarted"
+        server.wait_for(told, after=mark)
+        assert is_ready(server)
+        assert "current again" not in server.log
+        shop.api.control.clear_faults()
+        server.wait_for("current again: 2 workers, 4 services", after=mark)
+        wait_until(lambda: sample(server, "kdns_cluster_staleness_seconds"), 0)
+
+
+def test_a_control_that_dies_and_is_refused_once_withdraws_nothing(shop: Shop) -> None:
+    server = shop.serve()
+    with Asking(server):
+        forbid(shop, times=1)
+        mark = kill_control(server)
+        server.wait_for(r"current again: 1 worker, 4 services", after=mark)
+
+
+def test_a_reload_that_is_refused_once_withdraws_nothing(shop: Shop) -> None:
+    server = shop.serve()
+    shop.write("ttl 30")
+    mark = server.mark()
+    with Asking(server):
+        forbid(shop, times=1)
+        server.send(signal.SIGHUP)
+        server.wait_for(r"\(403\)", after=mark)
+        server.wait_for("reloaded: only the new processes read queries", after=mark)
+    assert server.ask(WEB).answer[0].ttl == 30
+
+
+def test_a_reload_without_a_permission_that_was_there_is_refused_and_says_so(shop: Shop) -> None:
+    server = shop.serve(timeout="300ms")
+    shop.api.control.fault(Reply("403"), "endpointslices", on="any", times=None)
+    mark = server.mark()
+    with Asking(server):
+        server.send(signal.SIGHUP)
+        refused = "refuses to tell of EndpointSlices, which are answered now: the old configuration stays"
+        server.wait_for(refused, after=mark)
+        server.wait_for("reload failed, the old configuration stays", after=mark)
+    shop.api.control.apply(service("shop", "till", HTTP, clusterIP="10.96.0.30"))
+    wait_until_answered(server, TILL, "10.96.0.30")
+
+
+def test_what_was_forbidden_from_the_start_may_be_so_after_a_reload_and_a_death(shop: Shop) -> None:
+    shop.api.control.fault(Reply("403"), "endpointslices", on="any", times=None)
+    server = shop.serve(timeout="300ms")
+    mark = server.mark()
+    with Repeated(server, WEB) as web:
+        server.send(signal.SIGHUP)
+        server.wait_for("reloaded: only the new processes read queries", after=mark)
+        mark = kill_control(server)
+        server.wait_for("current again", after=mark)
+    assert web.seen == {WEB_ADDRESS}
+    assert outcome(server, DB) == "UNKNOWN"
 
 
 def test_a_worker_that_dies_during_an_outage_answers_again(shop: Shop) -> None:

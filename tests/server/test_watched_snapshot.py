@@ -123,6 +123,81 @@ def test_watches_go_on_from_where_it_was_taken(kept: Shop) -> None:
     assert sample(server, "kdns_cluster_lists_total") == 0
 
 
+def outrun(shop: Shop) -> tuple[Server, int]:
+    """A kdns that knows of a service more than its snapshot, whose API server is gone; and where its log is."""
+    server = serve(shop)
+    server.wait_for("written")
+    mark = server.mark()
+    shop.api.control.apply(service("shop", "till", HTTP, clusterIP="10.96.0.30"))
+    server.wait_for("visible:", after=mark)
+    shop.api.kill()
+    assert "till" not in names(read(shop.snapshot))
+    return server, server.mark()
+
+
+def test_a_reload_does_not_go_back_to_one_that_is_older_than_what_is_answered(shop: Shop) -> None:
+    server, mark = outrun(shop)
+    with Repeated(server, TILL) as till, Repeated(server, WEB) as web:
+        server.send(signal.SIGHUP)
+        server.wait_for("has said nothing for 0.5 s, and the snapshot is older than what is answered", after=mark)
+        server.wait_for("reload failed, the old configuration stays", after=mark)
+    assert till.seen == {"10.96.0.30"}
+    assert web.seen == {WEB_ADDRESS}
+
+
+def test_a_control_that_died_does_not_go_back_to_one_that_is_older_either(shop: Shop) -> None:
+    server, mark = outrun(shop)
+    with Repeated(server, TILL) as till:
+        os.kill(server.children()["kdns-control"], signal.SIGKILL)
+        server.wait_for("not heard of again since control was restarted", after=mark)
+        shop.api.start()
+        server.wait_for("current again", after=mark)
+    assert till.seen == {"10.96.0.30"}
+
+
+def serial(server: Server) -> int:
+    (found,) = server.ask("cluster.local", "SOA").answer[0]
+    return int(found.serial)
+
+
+def test_the_serial_does_not_go_back_over_a_start_from_it(shop: Shop) -> None:
+    server = serve(shop)
+    for at in range(9):  # more than one a second: the serial is ahead of the clock
+        mark = server.mark()
+        shop.api.control.apply(service("shop", "till", HTTP, clusterIP=f"10.96.0.{30 + at}"))
+        server.wait_for("visible:", after=mark)
+    before = serial(server)
+    assert server.stop() == 0
+    shop.api.kill()
+    server = serve(shop)
+    assert serial(server) == before
+    shop.api.start()
+    shop.api.control.apply(service("shop", "till", HTTP, clusterIP="10.96.0.99"))
+    wait_until_answered(server, TILL, "10.96.0.99")
+    assert serial(server) > before
+
+
+def test_a_store_that_was_restored_from_a_backup_meanwhile_is_listed_anew(shop: Shop) -> None:
+    before = shop.api.control.rv()
+    shop.api.control.apply(service("shop", "till", HTTP, clusterIP="10.96.0.30"))
+    server = serve(shop)
+    assert outcome(server, TILL) == "10.96.0.30"
+    assert server.stop() == 0
+    shop.api.control.rollback(before)
+    server = serve(shop)
+    wait_until_answered(server, TILL, "NXDOMAIN")
+    assert outcome(server, WEB) == WEB_ADDRESS
+    server.wait_for(rf"\[WARNING\] .*has gone back from resource version \d+ to {before}")
+
+
+def test_what_is_refused_is_why_none_is_written_and_that_is_told(shop: Shop) -> None:
+    shop.api.control.fault(Reply("403"), "endpointslices", on="any", times=None)
+    server = serve(shop)
+    server.wait_for(r"\[WARNING\] snapshot .*: nothing is written of .*, whose EndpointSlices are refused")
+    assert server.stop() == 0
+    assert not shop.snapshot.exists()
+
+
 def test_versions_that_are_too_old_are_listed_anew_without_a_gap(kept: Shop) -> None:
     kept.api.control.apply(service("shop", "till", HTTP, clusterIP="10.96.0.30"))
     kept.api.control.delete("services", "shop", "docs")

@@ -13,6 +13,7 @@ from tests.server.watched import (
     DB_0,
     DB_ADDRESSES,
     DOCS,
+    HTTP,
     NOBODY,
     NOBODYS_ADDRESS,
     WEB,
@@ -24,6 +25,7 @@ from tests.server.watched import (
     wait_until,
     wait_until_answered,
 )
+from tests.support.fakeapi.builders import namespace, service
 from tests.support.fakeapi.faults import Cut, Reply
 
 SHORT = "300ms"
@@ -124,7 +126,39 @@ def test_a_permission_that_is_missing_is_named_and_mends_itself_once_it_is_given
     shop.api.control.allow("system:serviceaccount:kube-system:kdns", "endpointslices")
     wait_until_answered(server, DB, " ".join(DB_ADDRESSES))
     assert outcome(server, NOBODY) == "NXDOMAIN"
-    assert len([one for one in server.log.splitlines() if "403" in one]) == 1
+    assert len([one for one in server.log.splitlines() if "(403)" in one]) == 1
+
+
+def test_a_namespace_without_a_role_is_servfail_and_the_others_are_answered_wholly(shop: Shop) -> None:
+    control, user = shop.api.control, "system:serviceaccount:kube-system:kdns"
+    control.apply(namespace("billing"), service("billing", "pay", HTTP, clusterIP="10.96.0.40"))
+    control.set_token("restricted", user)
+    for resource in ("services", "endpointslices"):
+        control.allow(user, resource, namespace="shop")
+    kubeconfig = shop.api.kubeconfig(shop.directory / "config", {"token": "restricted"})
+    shop.write("namespaces shop billing", timeout=SHORT, access=f"kubeconfig {kubeconfig}")
+    server = shop.run()
+    server.wait_for(r"403.*add to a Role in billing.*resources: \[\"services\"\]")
+    server.wait_for("Services and EndpointSlices not yet in billing: names that depend .* are SERVFAIL until")
+    pay, unpaid = "pay.billing.svc.cluster.local", "unpaid.billing.svc.cluster.local"
+    for qname, qtype, wanted in (
+        *((qname, qtype, wanted) for qname, qtype, wanted in ANSWERS if qtype != "PTR" and ".pod." not in qname),
+        (f"www.example.org.{NOBODY}", "A", "NXDOMAIN"),
+        ("www.example.org.svc.cluster.local", "A", "NXDOMAIN"),
+        ("www.example.org.cluster.local", "A", "NXDOMAIN"),
+        (pay, "A", "UNKNOWN"),
+        (unpaid, "A", "UNKNOWN"),
+        (NOBODYS_ADDRESS, "PTR", "UNKNOWN"),
+    ):
+        assert outcome(server, qname, qtype) == wanted, qname
+    control.apply(service("shop", "till", HTTP, clusterIP="10.96.0.30"))
+    wait_until_answered(server, "till.shop.svc.cluster.local", "10.96.0.30")
+    for resource in ("services", "endpointslices"):
+        control.allow(user, resource, namespace="billing")
+    wait_until_answered(server, unpaid, "NXDOMAIN")
+    assert outcome(server, pay) == "10.96.0.40"
+    assert outcome(server, NOBODYS_ADDRESS, "PTR") == "NXDOMAIN"
+    assert is_ready(server)
 
 
 def test_the_kinds_that_come_late_are_answered_from_as_they_come(shop: Shop) -> None:

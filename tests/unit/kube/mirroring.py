@@ -132,10 +132,11 @@ class Watching:
         self.mirror.failed(owner, self.request(owner).number, REFUSED, self.now)
         return self.turn()
 
-    def identify(self, uid: str = CLUSTER_UID, status: int = 200) -> Turn:
+    def identify(self, uid: str = CLUSTER_UID, status: int = 200, version: str = "") -> Turn:
         """Answer the question which cluster it is."""
         items = [{"metadata": {"name": "kube-system", "uid": uid}}] if uid else []
-        self.answer(IDENTITY, {"kind": "NamespaceList", "items": items}, status)
+        meta = {"resourceVersion": version}
+        self.answer(IDENTITY, {"kind": "NamespaceList", "metadata": meta, "items": items}, status)
         return self.turn()
 
     def answer(self, owner: int, body: object, status: int = 200) -> None:
@@ -157,6 +158,7 @@ class Watching:
             for _ in self.state.change(turn.delta):
                 pass
         assert self.state.lacks == self.mirror.lacks
+        assert self.state.lacking == set(self.mirror.store.lacking)
         assert self.mirror.wake_at > self.now
         return turn
 

@@ -150,6 +150,23 @@ def test_a_protocol_that_is_no_label_leaves_the_port_out_with_a_remark() -> None
     assert remarks == ["Service shop/web: port 80 is left out: protocol 'T.P' is no DNS label"]
 
 
+def test_addresses_that_old_api_servers_took_are_read_as_they_did_with_a_remark() -> None:
+    remarks: list[str] = []
+    value = {"metadata": meta("web"), "spec": {"clusterIPs": ["::ffff:10.96.0.9"], "clusterIP": "::ffff:10.96.0.9"}}
+    found = decode("Service", value, remarks)
+    assert isinstance(found, Service)
+    assert (found.addresses, found.families) == ((packed("10.96.0.9"),), (4,))
+    ends = [endpoint("10.0.0.1"), endpoint("::ffff:10.0.0.9"), endpoint("010.0.0.3", hostname="db-0")]
+    rows = decode("EndpointSlice", slice_object(endpoints=ends), remarks)
+    assert isinstance(rows, EndpointSlice)
+    assert rows.addresses == packed("10.0.0.1", "10.0.0.3", "10.0.0.9")
+    assert remarks == [
+        "Service shop/web: address '::ffff:10.96.0.9' is read as 10.96.0.9",
+        "EndpointSlice shop/web-1: address '::ffff:10.0.0.9' is read as 10.0.0.9",
+        "EndpointSlice shop/web-1: address '010.0.0.3' is read as 10.0.0.3",
+    ]
+
+
 def test_a_cluster_ip_that_is_no_address_is_refused() -> None:
     with pytest.raises(InvalidObject, match=r"Service shop/web: '10\.96\.0' is no IP address"):
         service(clusterIP="10.96.0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,14 @@ def test_the_answer_settles_it() -> None:
     identity = new()
     assert answer(identity, ANSWER) == []
     assert (identity.uid, identity.request, identity.wake_at) == (UID, None, math.inf)
+
+
+@pytest.mark.parametrize("meta", [{}, {"metadata": {}}, {"metadata": {"resourceVersion": "4711"}}])
+def test_it_says_how_far_the_store_is_if_the_answer_does(meta: dict[str, Any]) -> None:
+    identity = new()
+    assert identity.resource_version == ""
+    answer(identity, json.dumps(json.loads(ANSWER) | meta).encode())
+    assert (identity.uid, identity.resource_version) == (UID, "4711" if meta.get("metadata") else "")
 
 
 @pytest.mark.parametrize(

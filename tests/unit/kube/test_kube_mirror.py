@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdns.corefile import parse_selector
-from kdns.kube.mirror import HOLD_SECONDS, resources_for
+from kdns.kube.mirror import HOLD_SECONDS, Mirror, Restored, resources_for
 from kdns.kube.request import Severity
 from kdns.kube.schema import SchemaOptions
 from kdns.kube.snapshot import Snapshot
@@ -143,6 +145,81 @@ def test_a_kind_is_known_once_all_namespaces_are() -> None:
     assert watching.sync("services in bank").is_image
     assert watching.find(WEB) != "UNKNOWN"
     assert watching.find(DB) == "UNKNOWN"
+
+
+def listed(*names: str) -> SchemaOptions:
+    return SchemaOptions(namespaces=frozenset(names), namespaces_exist=True)
+
+
+VAULT = "vault.bank.svc.cluster.local"
+
+
+def test_a_namespace_that_is_refused_is_lacking_alone() -> None:
+    watching = Watching(listed("shop", "bank"))
+    for plural in ("services in bank", "endpointslices in bank"):
+        watching.refuse(plural, 403)
+    watching.sync("services in shop", *SHOP["services"][:2])
+    assert watching.sync("endpointslices in shop", *SHOP["endpointslices"]).is_image
+    assert watching.mirror.lacks == LACKS_SERVICES | LACKS_ENDPOINTS
+    assert watching.mirror.progress() == "Services and EndpointSlices not yet in bank"
+    assert watching.mirror.is_settled
+    full = Watching(listed("shop"))
+    for plural, values in (("services", SHOP["services"][:2]), ("endpointslices", SHOP["endpointslices"])):
+        full.sync(f"{plural} in shop", *values)
+    for qname in PROBES:
+        is_everywhere = qname == "cluster.local" or qname.endswith("arpa") or ".bank." in qname
+        assert watching.find(qname) == ("UNKNOWN" if is_everywhere else full.find(qname)), qname
+    watching.sync("services in bank", SHOP["services"][3])
+    assert watching.find(VAULT) != "UNKNOWN"
+    assert watching.find("none.bank.svc.cluster.local") == "UNKNOWN"
+    watching.sync("endpointslices in bank")
+    assert watching.find("none.bank.svc.cluster.local") == "ABSENT"
+    assert watching.find("1.0.96.10.in-addr.arpa") == FINAL["1.0.96.10.in-addr.arpa"]
+    assert watching.mirror.progress() == "Services and EndpointSlices known"
+
+
+def test_a_change_where_everything_is_known_is_published_although_others_lack() -> None:
+    watching = Watching(listed("shop", "bank"))
+    watching.sync("services in shop", SHOP["services"][0])
+    watching.sync("endpointslices in shop")
+    watching.open("services in bank")
+    turn = watching.say("services in bank", added(SHOP["services"][3]))
+    assert (turn.delta, turn.is_image) == (None, False)
+    headless = service("db", 104, clusterIP="None")
+    turn = watching.say("services in shop", added(headless), deleted(service("web", 105)))
+    assert turn.delta is not None
+    assert (turn.delta.lacks, turn.delta.lacking) == (LACKS_SERVICES | LACKS_ENDPOINTS, (b"\x04bank",))
+    assert watching.find(WEB) == "ABSENT"
+    assert watching.find(DB) == "ABSENT"
+    watching.say("endpointslices in shop", added(rows("db-1", 106, "db", "10.0.0.1", "10.0.0.2")))
+    assert watching.find(DB) == FINAL[DB]
+    assert watching.find(VAULT) == "UNKNOWN"
+
+
+@given(st.permutations([f"{plural} in {name}" for plural in ("services", "endpointslices") for name in "abc"]))
+def test_namespaces_may_become_known_in_any_order(order: list[str]) -> None:
+    watching = Watching(listed("a", "b", "c"))
+    known: set[str] = set()
+    for resource in order:
+        name = resource[-1]
+        watching.open(resource)
+        one = service("web", 3, name, clusterIP="10.96.0.1")
+        value = one if resource.startswith("services") else rows("web-1", 5, "web", "10.0.0.3", namespace=name)
+        watching.say(resource, added(value))
+        watching.say(resource, end_bookmark(10))
+        known.add(resource)
+        for other in "abc":
+            wholly = {f"services in {other}", f"endpointslices in {other}"} <= known
+            assert watching.find(f"none.{other}.svc.cluster.local") == ("ABSENT" if wholly else "UNKNOWN")
+            host = watching.find(f"h-3.web.{other}.svc.cluster.local")
+            assert (r"\n\x00\x00\x03" in host) if wholly else host == "UNKNOWN"
+    assert Published.image_of(watching.mirror.store).subtrees == watching.state.subtrees
+
+
+def test_many_namespaces_that_lack_are_told_as_a_few_and_a_number() -> None:
+    watching = Watching(listed(*(f"n{at}" for at in range(8))))
+    expected = "Services and EndpointSlices not yet in n0, n1, n2, n3, n4 and 3 more namespaces"
+    assert watching.mirror.progress() == expected
 
 
 def test_a_kind_that_is_lacking_comes_in_silence() -> None:
@@ -359,6 +436,42 @@ def test_a_snapshot_of_the_same_cluster_is_watched_on_from() -> None:
     assert watching.mirror.is_confirmed
     assert watching.mirror.stale_since is None
     assert not any(turn.is_image or turn.delta for turn in watching.turns)
+
+
+@pytest.mark.parametrize(("version", "purpose"), [("99", "watchlist"), ("100", "watch"), ("", "watch")])
+def test_a_store_that_is_behind_the_snapshot_is_listed_anew(version: str, purpose: str) -> None:
+    watching = Watching(snapshot=snapshot_of(synced()))
+    turn = watching.identify(version=version)
+    assert {watching.purpose(plural) for plural in SHOP} == {purpose}
+    told = [one for one in turn.notices if "has gone back from resource version 100 to 99" in one.text]
+    assert len(told) == len(turn.notices) == (purpose == "watchlist")
+    assert {qname: watching.find(qname) for qname in PROBES} == FINAL
+
+
+def test_a_snapshot_that_is_not_the_newest_is_answered_from_and_listed_anew() -> None:
+    restored = Restored(snapshot_of(synced()), START, is_newest=False)
+    watching = Watching()
+    watching.mirror = Mirror(0, SchemaOptions(), watching.resources, Random(1), START, None, restored)
+    watching.publish_image()
+    assert watching.mirror.unconfirmed == EVERYTHING
+    watching.identify()
+    assert {watching.purpose(plural) for plural in SHOP} == {"watchlist"}
+    watching.sync("services", *SHOP["services"])
+    assert watching.mirror.unconfirmed == EVERYTHING & ~LACKS_SERVICES
+    assert watching.mirror.lacks == 0
+
+
+SERIAL = 1_900_000_000
+
+
+@pytest.mark.parametrize(
+    ("former", "expected"), [(None, SERIAL), (SERIAL - 1, SERIAL), (SERIAL, SERIAL), (SERIAL + 1, SERIAL + 2)]
+)
+def test_no_serial_goes_back_with_a_snapshot_and_the_same_data_keep_theirs(former: int | None, expected: int) -> None:
+    restored = Restored(replace(snapshot_of(synced()), serial=SERIAL), START)
+    options = SchemaOptions()
+    mirror = Mirror(0, options, resources_for(options, ""), Random(1), START, former, restored)
+    assert mirror.store.serial == expected
 
 
 def test_a_snapshot_of_another_cluster_is_dropped_at_once() -> None:

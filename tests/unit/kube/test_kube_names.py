@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kdns.kube.names import alias_target, is_object_label, parse_address, parse_any_address, wire_label
+from kdns.kube.names import (
+    alias_target,
+    is_object_label,
+    parse_address,
+    parse_addresses,
+    parse_any_address,
+    wire_label,
+)
 from kdns.wire.name import InvalidName
 
 
@@ -46,18 +56,60 @@ def test_an_address_is_packed(text: str, octets: int) -> None:
 
 
 def test_leading_zeros_are_decimal_as_kubernetes_reads_them() -> None:
-    assert parse_any_address("010.000.001.009") == bytes((10, 0, 1, 9))
+    remarks: list[str] = []
+    assert parse_any_address("010.000.0001.009", remarks) == bytes((10, 0, 1, 9))
+    assert remarks == ["address '010.000.0001.009' is read as 10.0.1.9"]
+    assert parse_any_address("00fd00::00001") == ip_address("fd00::1").packed
+    assert parse_addresses(["10.0.0.1", "010.0.0.2"], 4, remarks) == [bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))]
+    assert len(remarks) == 2
+
+
+@pytest.mark.parametrize("text", ["::ffff:10.0.0.9", "::FFFF:0a00:9", "::ffff:010.0.0.9", "0:0:0:0:0:ffff:a00:9"])
+def test_a_mapped_address_is_the_ipv4_address_as_kubernetes_reads_it(text: str) -> None:
+    remarks: list[str] = []
+    assert parse_any_address(text) == parse_address(text, 4, remarks) == bytes((10, 0, 0, 9))
+    assert remarks[-1] == f"address {text!r} is read as 10.0.0.9"
+    with pytest.raises(ValueError, match="no IPv6 address"):
+        parse_address(text, 16)
+
+
+def test_a_plain_address_is_not_remarked_on() -> None:
+    remarks: list[str] = []
+    for text, octets in (("10.0.0.1", 4), ("FD00:0::1", 16), ("::", 16), ("::10.0.0.1", 16)):
+        parse_address(text, octets, remarks)
+        parse_any_address(text, remarks)
+    parse_addresses(["10.0.0.1", "0.0.0.0"], 4, remarks)
+    assert remarks == []
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "10.0.0", "10.0.0.0.1", "10.0.0.256", "10.0.0.-1", "10.0.0. 1", "10.0.0.1_0", "10.0.0.+1", "10.0.0.0001",
+    ["", "10.0.0", "10.0.0.0.1", "10.0.0.256", "10.0.0.-1", "10.0.0. 1", "10.0.0.1_0", "10.0.0.+1",
      "10.0.0.", "a.b.c.d", "10.0.0.\u0661", "fd00::1::2", "fe80::1%eth0", "fd00::1/64", "web", "None"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused_and_named(text: str) -> None:
     with pytest.raises(ValueError) as error:
         parse_any_address(text)
     assert repr(text) in str(error.value)
+
+
+SPELLINGS = [
+    "10.0.0.1", "10.0.0.2", "010.0.0.3", "255.255.255.255", "10.0.0", "1.2.3.4.5", "10..0.1", "", "fd00::1",
+    "::ffff:10.0.0.1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("octets", [4, 16])
+@given(texts=st.lists(st.sampled_from(SPELLINGS), max_size=5))
+def test_many_addresses_are_parsed_as_each_of_them_is(octets: int, texts: list[str]) -> None:
+    def outcome(parse: Callable[[], list[bytes]]) -> list[bytes] | str:
+        try:
+            return parse()
+        except ValueError as error:
+            return str(error)
+
+    one_by_one = outcome(lambda: [parse_address(text, octets) for text in texts])
+    assert outcome(lambda: parse_addresses(texts, octets)) == one_by_one
 
 
 @pytest.mark.parametrize(("text", "octets", "family"), [("fd00::1", 4, "IPv4"), ("10.0.0.1", 16, "IPv6")])

@@ -178,3 +178,24 @@ def test_versions_are_compared_as_numbers_and_only_if_they_are(version: str, oth
 @pytest.mark.parametrize("text", ["", "abc", "1.5", " 1", "1_0", "٣", "9" * 5000])
 def test_what_is_no_number_of_64_bits_is_not_comparable(text: str) -> None:
     assert not is_comparable(text)
+
+
+def test_an_object_that_cannot_be_told_stays_in_the_version_that_is_known() -> None:
+    ledger = known(A)
+    assert ledger.stay(A)
+    assert not ledger.stay(B)
+    assert ledger.is_known(A, 1)
+    assert ledger.take() == []
+
+
+@pytest.mark.parametrize("holds_back", [True, False])
+def test_a_list_keeps_what_it_cannot_tell_as_it_showed_it_last_or_as_it_was(holds_back: bool) -> None:
+    ledger = known(A)
+    sweep = Sweep(ledger, holds_back)
+    sweep.put(B, 7, namespace(B))
+    assert sweep.stay(A)
+    assert sweep.stay(B)
+    assert not sweep.stay(C)
+    sweep.finish()
+    assert ledger.take() == [namespace(B)]
+    assert ledger.versions == {A: 1, B: 7}

@@ -189,17 +189,36 @@ def test_an_error_event_of_pods_is_read_although_their_status_is_no_text() -> No
 @pytest.mark.parametrize(
     ("event", "flaw"), [(invalid, "port 70000 is not in 1..65535"), (unfit, "Expected int, got str")]
 )
-def test_an_object_that_cannot_be_read_is_gone_and_named(event: Any, flaw: str) -> None:
+def test_an_object_that_cannot_be_read_stays_as_it_was_and_is_named(event: Any, flaw: str) -> None:
     driven = synced("web", "api")
     outcome = driven.feed(event("web", 150), modified("api", 151))
-    assert outcome.changes[0] == Tombstone(("Service", "shop", "web"))
-    assert driven.names == {"api"}
+    assert [change.key for change in outcome.changes] == service_keys("api")
+    assert driven.names == {"web", "api"}
     assert driven.reflector.resource_version == "151"
     (notice,) = outcome.notices
     assert notice.severity is Severity.WARNING
     assert notice.text.startswith("Service shop/web")
     assert flaw in notice.text
-    assert notice.text.endswith("it is left out of all answers until it is corrected")
+    assert notice.text.endswith("what was known of it stays until it is corrected")
+
+
+@pytest.mark.parametrize("event", [invalid, unfit])
+def test_an_object_that_never_could_be_read_is_not_answered_and_named(event: Any) -> None:
+    driven = synced("api")
+    assert driven.feed(event("web", 150, "ADDED"), event("web", 151)).changes == []
+    assert driven.names == {"api"}
+    assert all(text.endswith("it is left out of all answers until it is corrected") for text in driven.loud())
+    assert driven.loud()
+    driven.feed(modified("web", 152))
+    assert driven.names == {"api", "web"}
+
+
+@pytest.mark.parametrize("event", [invalid, unfit])
+def test_an_object_that_is_deleted_and_comes_back_unreadable_is_not_what_it_was(event: Any) -> None:
+    driven = synced("web")
+    driven.feed(deleted("web", 150), event("web", 151, "ADDED"))
+    assert driven.names == set()
+    assert driven.loud()[0].endswith("it is left out of all answers until it is corrected")
 
 
 @pytest.mark.parametrize("event", [invalid, unfit])
@@ -229,12 +248,23 @@ def test_a_wrong_object_that_is_deleted_is_gone_without_a_word(event: Any) -> No
 
 
 @pytest.mark.parametrize("event", [invalid, unfit])
-def test_a_relist_that_shows_a_wrong_object_takes_it_away_with_its_end(event: Any) -> None:
+def test_a_relist_that_shows_a_wrong_object_leaves_it_as_it_was(event: Any) -> None:
     driven = synced("web", "api")
     driven.feed(EXPIRED)
     driven.open()
     assert driven.feed(event("web", 150, "ADDED"), added("api", 11)).changes == []
-    assert driven.feed(end_bookmark(160)).changes == [Tombstone(("Service", "shop", "web"))]
+    assert driven.feed(end_bookmark(160)).changes == []
+    assert driven.names == {"web", "api"}
+
+
+@pytest.mark.parametrize("event", [invalid, unfit])
+def test_a_relist_reads_an_object_again_that_could_not_be_read(event: Any) -> None:
+    driven = synced("web")
+    driven.feed(event("web", 150))
+    driven.feed(EXPIRED)
+    driven.open()
+    driven.feed(added("web", 150, "10.96.0.77"))
+    assert [change.key for change in driven.feed(end_bookmark(160)).changes] == service_keys("web")
 
 
 def test_an_object_without_meaning_for_dns_is_told_quietly() -> None:

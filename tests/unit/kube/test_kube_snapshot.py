@@ -96,6 +96,12 @@ def test_a_snapshot_of_every_kind_of_object_is_read_as_it_was_written() -> None:
     assert decode(written(one)) == (one,)
 
 
+@pytest.mark.parametrize("serial", [None, 0, 1, 2**32 - 1])
+def test_the_serial_that_it_was_answered_with_is_kept(serial: int | None) -> None:
+    one = Snapshot(HERE, "uid", NOW, (), serial)
+    assert decode(written(one)) == (one,)
+
+
 def test_what_a_real_cluster_told_is_read_as_it_was_written() -> None:
     by_kind: dict[type, list[Any]] = {}
     for one in recorded_lists():
@@ -245,7 +251,7 @@ def test_the_layout_covers_what_the_fields_are_made_of(monkeypatch: pytest.Monke
     assert layout != layout_of(Branch)
 
 
-HEAD = [HERE, "uid", NOW, 1]
+HEAD = [HERE, "uid", NOW, 1, 7]
 NAMESPACE = ["r", "Namespace", "1", 1]
 ONE = [[["Namespace", "", "shop"], ""]]
 
@@ -263,8 +269,8 @@ ONE = [[["Namespace", "", "shop"], ""]]
         ([header(), HEAD, ["r", "", "1", 1], ONE], "nothing is known of objects of kind ''"),
         ([header(), HEAD, NAMESPACE, [[["Namespace", ""], ""]]], "what it says cannot be read"),
         ([header(), HEAD, ["r", "Service", "1", 1], ONE], "what it says cannot be read"),
-        ([header(), [HERE, "uid", math.nan, 0]], "it was taken at no time"),
-        ([header(), [HERE, "uid", math.inf, 0]], "it was taken at no time"),
+        ([header(), [HERE, "uid", math.nan, 0, 7]], "it was taken at no time"),
+        ([header(), [HERE, "uid", math.inf, 0, None]], "it was taken at no time"),
         ([header(2**60), HEAD], "less follows than it says"),
         ([{"writer": "x"}], "what it says cannot be read"),
     ],
@@ -275,7 +281,7 @@ def test_what_contradicts_itself_is_refused_though_its_checksum_is_right(values:
 
 def test_the_examples_above_are_read_where_they_are_right() -> None:
     (found,) = decode(framed(header(), HEAD, NAMESPACE, ONE))
-    assert found == Snapshot(HERE, "uid", NOW, (Section("r", "1", (namespace("shop"),)),))
+    assert found == Snapshot(HERE, "uid", NOW, (Section("r", "1", (namespace("shop"),)),), 7)
 
 
 @pytest.mark.parametrize(

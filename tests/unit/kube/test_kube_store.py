@@ -352,15 +352,15 @@ def test_a_store_has_a_serial_once_it_was_told_of_one() -> None:
 
 def test_all_that_is_published_says_what_is_lacking() -> None:
     kept = store(web(), *(namespace(f"n{number}") for number in range(PART_NAMES_MAX + 1)))
-    kept.lacks = LACKS_ENDPOINTS | LACKS_PODS
+    kept.lacks, kept.lacking = LACKS_ENDPOINTS | LACKS_PODS, (b"\x02n3",)
     parts = list(kept.image())
     assert len(parts) > 2
-    assert {part.lacks for part in parts} == {LACKS_ENDPOINTS | LACKS_PODS}
+    assert {(part.lacks, part.lacking) for part in parts} == {(LACKS_ENDPOINTS | LACKS_PODS, (b"\x02n3",))}
     delta = kept.apply([web("10.96.0.2")], 101)
     assert delta is not None
-    assert delta.lacks == LACKS_ENDPOINTS | LACKS_PODS
-    kept.lacks = 0
-    assert {part.lacks for part in kept.image()} == {0}
+    assert (delta.lacks, delta.lacking) == (LACKS_ENDPOINTS | LACKS_PODS, (b"\x02n3",))
+    kept.lacks, kept.lacking = 0, ()
+    assert {(part.lacks, part.lacking) for part in kept.image()} == {(0, ())}
 
 
 def test_a_store_lacks_nothing_unless_it_is_said() -> None:

@@ -15,6 +15,7 @@ from kdns.kube.snapshot import Snapshot
 from kdns.observe.status import Word
 from kdns.server.api import ApiSource, access_of
 from kdns.server.apiclient import ApiAccess, ApiClient, connect_to
+from kdns.server.birth import Former
 from kdns.server.feed import Scope
 from kdns.server.sources import schema_options
 from kdns.server.status import Origin, SourceStatus
@@ -33,9 +34,12 @@ EVERYTHING = LACKS_SERVICES | LACKS_ENDPOINTS | LACKS_NAMESPACES
 class Following:
     """A source and what came of its turns, as control takes them: when something is readable or due."""
 
-    def __init__(self, client: ApiClient, kubernetes: Kubernetes | None = None) -> None:
+    def __init__(
+        self, client: ApiClient, kubernetes: Kubernetes | None = None, former_serial: int | None = None
+    ) -> None:
         kubernetes = kubernetes or Kubernetes((ZONE,))
-        self.source = ApiSource(0, kubernetes, schema_options(kubernetes), client, None, time.monotonic())
+        options, now = schema_options(kubernetes), time.monotonic()
+        self.source = ApiSource(0, kubernetes, options, client, former_serial, now, former_serial)
         words = memoryview(bytearray(8 * len(Word))).cast("q")
         self.status = SourceStatus(Origin("cluster.local.", True, True), words)
         self.whats: list[str] = []
@@ -159,16 +163,45 @@ def test_what_a_snapshot_says_is_there_at_once_and_given_back_until_it_is_confir
     second = Following(connect_to(access))
     second.keep(taken)
     assert second.source.lacks == 0
-    assert taken_now(second.source) is taken
+    assert taken_now(second.source) == taken
+    assert second.source.serial == second.source.restored_serial == taken.serial
+    assert second.source.unconfirmed == EVERYTHING
     assert second.owners() == following.owners()
     second.until(lambda: second.status[Word.IS_FROM_SNAPSHOT] == 1)
     second.until(lambda: second.source.is_confirmed)
     assert second.status[Word.IS_FROM_SNAPSHOT] == 0
     assert second.status[Word.LISTS] == 0
+    assert second.source.unconfirmed == 0
     again = taken_now(second.source)
     assert again.cluster == taken.cluster
     assert again.taken_at >= taken.taken_at
     second.source.close()
+
+
+def test_a_snapshot_that_is_behind_what_others_answer_is_listed_anew_and_no_serial_goes_back(
+    api: FakeApiServer, following: Following, access: ApiAccess
+) -> None:
+    following.keep(None)
+    following.until(lambda: following.source.is_confirmed)
+    following.until(lambda: taken_now(following.source).cluster != "")
+    taken = taken_now(following.source)
+    assert taken.serial is not None
+    second = Following(connect_to(access), former_serial=taken.serial + 5)
+    second.keep(taken)
+    assert (second.source.serial, second.source.restored_serial) == (taken.serial + 6, taken.serial)
+    second.until(lambda: second.source.is_confirmed)
+    assert second.status[Word.LISTS] == 3
+    second.source.close()
+
+
+def test_what_is_published_is_announced_for_whoever_comes_after(following: Following) -> None:
+    following.until(lambda: following.source.lacks == EVERYTHING)
+    assert following.status.published is None
+    following.source.announce(following.status)
+    assert following.status.published == Former(EVERYTHING, 0)
+    following.until_whole()
+    following.source.announce(following.status)
+    assert following.status.published == Former(0, following.source.serial or -1)
 
 
 def taken_now(source: ApiSource) -> Snapshot:

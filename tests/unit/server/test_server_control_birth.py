@@ -3,31 +3,51 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdns.server.birth import Birth, Situation, Verdict, judge
-from kdns.zone.delta import LACKS_ENDPOINTS, LACKS_EVERYTHING
+from kdns.server.birth import Birth, Former, Situation, Verdict, judge, withdrawn
+from kdns.zone.delta import LACKS_ENDPOINTS, LACKS_EVERYTHING, LACKS_SERVICES
 
+SERIAL = 1_700_000_000
+EVERYTHING_KNOWN = Former(0, SERIAL)
 # Nothing is known; the former control knew everything, and both workers answer from that.
 NOTHING = Situation(
-    lacks=LACKS_EVERYTHING, is_settled=False, is_late=False, is_silent=False, former_lacks=0, reading=2, workers=2
+    lacks=LACKS_EVERYTHING,
+    unconfirmed=0,
+    serial=None,
+    is_settled=False,
+    is_late=False,
+    is_silent=False,
+    former=EVERYTHING_KNOWN,
+    reading=2,
+    workers=2,
 )
+FORMERS = st.builds(Former, st.integers(0, 15), st.sampled_from([SERIAL, SERIAL + 1]), st.integers(0, 2))
 SITUATIONS = st.builds(
     Situation,
     lacks=st.integers(0, 15),
+    unconfirmed=st.integers(0, 15),
+    serial=st.sampled_from([None, SERIAL]),
     is_settled=st.booleans(),
     is_late=st.booleans(),
     is_silent=st.booleans(),
-    former_lacks=st.integers(0, 15),
+    former=st.none() | FORMERS,
     reading=st.integers(0, 2),
     workers=st.just(2),
+    namespaces=st.integers(0, 2),
 )
+RESTORED = {"lacks": 0, "unconfirmed": LACKS_EVERYTHING, "serial": SERIAL}
+OLDER = RESTORED | {"serial": SERIAL - 1}
+SILENT = {"is_late": True, "is_silent": True}
+REFUSED = {"is_settled": True, "lacks": LACKS_ENDPOINTS}
+OTHERS_ANSWER = [Birth.RELOAD, Birth.RESTART]
 
 
-def verdict(birth: Birth, **changes: int) -> Verdict:
+def verdict(birth: Birth, **changes: Any) -> Verdict:
     return judge(birth, dataclasses.replace(NOTHING, **changes))
 
 
@@ -42,20 +62,60 @@ def test_what_an_api_server_has_told_wholly_is_enough(birth: Birth) -> None:
 
 
 def test_a_start_takes_a_snapshot_at_once_and_waits_for_nothing_longer_than_it_may() -> None:
-    assert verdict(Birth.START, lacks=0) is Verdict.ENOUGH
-    assert verdict(Birth.START, is_late=True, is_silent=True) is Verdict.ENOUGH
-    assert verdict(Birth.START, lacks=LACKS_ENDPOINTS, is_settled=True) is Verdict.WAIT
+    assert verdict(Birth.START, **RESTORED) is Verdict.ENOUGH
+    assert verdict(Birth.START, **SILENT) is Verdict.ENOUGH
+    assert verdict(Birth.START, **REFUSED) is Verdict.WAIT
 
 
-def test_a_reload_takes_a_snapshot_when_the_api_server_is_late() -> None:
-    assert verdict(Birth.RELOAD, lacks=0) is Verdict.WAIT
-    assert verdict(Birth.RELOAD, lacks=0, is_late=True, is_silent=True) is Verdict.ENOUGH
+@pytest.mark.parametrize("birth", OTHERS_ANSWER)
+def test_a_snapshot_that_is_as_new_as_what_is_answered_is_taken_when_the_api_server_is_late(birth: Birth) -> None:
+    assert verdict(birth, **RESTORED) is Verdict.WAIT
+    assert verdict(birth, **RESTORED, **SILENT) is Verdict.ENOUGH
+    assert verdict(birth, **RESTORED, is_settled=True) is Verdict.ENOUGH
+
+
+def test_a_reload_does_not_go_back_to_an_older_snapshot() -> None:
+    assert verdict(Birth.RELOAD, **OLDER, **SILENT) is Verdict.GIVE_UP
+    assert verdict(Birth.RELOAD, **OLDER, is_late=True, is_settled=True) is Verdict.GIVE_UP
+    assert verdict(Birth.RELOAD, **OLDER) is Verdict.WAIT
+
+
+def test_a_restart_does_not_go_back_to_an_older_snapshot() -> None:
+    assert verdict(Birth.RESTART, **OLDER, **SILENT) is Verdict.WAIT
+    assert verdict(Birth.RESTART, **OLDER, is_late=True, is_settled=True) is Verdict.WAIT
 
 
 def test_a_reload_is_given_up_when_nothing_is_heard_and_not_while_something_is() -> None:
-    assert verdict(Birth.RELOAD, is_late=True, is_silent=True) is Verdict.GIVE_UP
+    assert verdict(Birth.RELOAD, **SILENT) is Verdict.GIVE_UP
     assert verdict(Birth.RELOAD, is_late=True) is Verdict.WAIT
-    assert verdict(Birth.RELOAD, lacks=LACKS_ENDPOINTS, is_settled=True) is Verdict.ENOUGH
+
+
+def test_a_refusal_takes_nothing_away_and_has_as_long_to_pass_as_silence() -> None:
+    assert verdict(Birth.RELOAD, **REFUSED) is Verdict.WAIT
+    assert verdict(Birth.RELOAD, **REFUSED, is_late=True) is Verdict.GIVE_UP
+    assert verdict(Birth.RESTART, **REFUSED) is Verdict.WAIT
+    assert verdict(Birth.RESTART, **REFUSED, is_late=True) is Verdict.WAIT
+
+
+@pytest.mark.parametrize("birth", OTHERS_ANSWER)
+def test_what_was_refused_before_may_be_refused_still(birth: Birth) -> None:
+    assert verdict(birth, **REFUSED, former=Former(LACKS_ENDPOINTS, SERIAL)) is Verdict.ENOUGH
+    assert verdict(birth, **REFUSED, former=Former(LACKS_SERVICES, SERIAL)) is Verdict.WAIT
+
+
+@pytest.mark.parametrize("birth", OTHERS_ANSWER)
+def test_what_lacks_in_more_namespaces_than_before_is_less(birth: Birth) -> None:
+    former = Former(LACKS_ENDPOINTS, SERIAL, namespaces=1)
+    assert verdict(birth, **REFUSED, former=former, namespaces=1) is Verdict.ENOUGH
+    assert verdict(birth, **REFUSED, former=former, namespaces=2) is Verdict.WAIT
+    assert verdict(birth, **REFUSED, former=former, namespaces=0) is Verdict.WAIT
+
+
+@pytest.mark.parametrize("birth", OTHERS_ANSWER)
+def test_a_cluster_that_nobody_answers_for_is_waited_for_as_at_a_start(birth: Birth) -> None:
+    assert verdict(birth, former=None) is Verdict.WAIT
+    assert verdict(birth, former=None, **SILENT) is Verdict.ENOUGH
+    assert verdict(birth, former=None, **REFUSED) is Verdict.ENOUGH
 
 
 @given(SITUATIONS)
@@ -65,29 +125,47 @@ def test_nothing_but_a_reload_is_given_up(situation: Situation) -> None:
 
 
 def test_a_restart_waits_for_the_api_server_however_long_it_takes() -> None:
-    assert verdict(Birth.RESTART, is_late=True, is_silent=True) is Verdict.WAIT
-    assert verdict(Birth.RESTART, lacks=0, is_late=True, is_silent=True) is Verdict.WAIT
+    assert verdict(Birth.RESTART, **SILENT) is Verdict.WAIT
 
 
 def test_a_restart_helps_workers_that_have_nothing() -> None:
     """What is known is better than no reply; a snapshot is better than half of the workers without one."""
     assert verdict(Birth.RESTART, is_late=True, reading=0) is Verdict.ENOUGH
     assert verdict(Birth.RESTART, is_late=True, reading=1) is Verdict.WAIT
-    assert verdict(Birth.RESTART, is_late=True, reading=1, lacks=0) is Verdict.ENOUGH
+    assert verdict(Birth.RESTART, **OLDER, is_late=True, reading=1) is Verdict.ENOUGH
+    assert verdict(Birth.RESTART, **OLDER, reading=1) is Verdict.WAIT
+    assert verdict(Birth.RESTART, **REFUSED, is_late=True, reading=1) is Verdict.WAIT
 
 
 def test_a_restart_goes_on_where_nothing_more_was_known() -> None:
     """As with a cluster that has been down all the time: others have not to wait for it."""
-    lacking = {"former_lacks": LACKS_EVERYTHING, "is_late": True}
-    assert verdict(Birth.RESTART, **lacking) is Verdict.ENOUGH
-    assert verdict(Birth.RESTART, former_lacks=LACKS_ENDPOINTS, is_late=True) is Verdict.WAIT
-    assert verdict(Birth.RESTART, former_lacks=LACKS_ENDPOINTS, lacks=LACKS_ENDPOINTS, is_late=True) is Verdict.ENOUGH
+    lacking = Former(LACKS_ENDPOINTS, SERIAL)
+    assert verdict(Birth.RESTART, former=Former(LACKS_EVERYTHING, SERIAL), is_late=True) is Verdict.ENOUGH
+    assert verdict(Birth.RESTART, former=lacking, is_late=True) is Verdict.WAIT
+    assert verdict(Birth.RESTART, former=lacking, lacks=LACKS_ENDPOINTS, is_late=True) is Verdict.ENOUGH
 
 
 @given(SITUATIONS)
-def test_while_others_answer_nothing_that_they_know_is_withdrawn_for_want_of_an_answer(situation: Situation) -> None:
-    """Only what an API server refuses to tell is."""
-    if situation.reading and not situation.is_settled and judge(Birth.RESTART, situation) is Verdict.ENOUGH:
-        assert not situation.lacks & ~situation.former_lacks
-    if not situation.is_settled and judge(Birth.RELOAD, situation) is Verdict.ENOUGH:
-        assert not situation.lacks
+def test_a_fleet_that_answers_is_never_replaced_by_one_that_knows_less(situation: Situation) -> None:
+    if judge(Birth.RELOAD, situation) is Verdict.ENOUGH:
+        assert not withdrawn(situation)
+
+
+@given(SITUATIONS)
+def test_workers_that_all_answer_lose_nothing_by_a_restart(situation: Situation) -> None:
+    situation = dataclasses.replace(situation, reading=situation.workers)
+    if judge(Birth.RESTART, situation) is Verdict.ENOUGH:
+        assert not withdrawn(situation)
+
+
+@given(SITUATIONS)
+def test_what_is_withdrawn_is_what_is_answered_and_not_known_or_older(situation: Situation) -> None:
+    lost = withdrawn(situation)
+    if situation.former is None:
+        assert not lost
+        return
+    if not situation.former.namespaces:
+        assert not lost & situation.former.lacks
+    assert not situation.lacks & ~situation.former.lacks & ~lost
+    if situation.serial == situation.former.serial:
+        assert not lost & ~situation.lacks

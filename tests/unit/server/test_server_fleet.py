@@ -21,6 +21,7 @@ from kdns.server.fleet import SHORTFALL_SECONDS, Fleet
 from kdns.server.process import EXIT_ERROR
 from kdns.server.restarts import Watchdog
 from kdns.server.slots import Serials, SlotState
+from kdns.server.status import Statuses, origins_of
 
 COREFILE = ". {\n kubernetes cluster.local\n file a.zone example.org\n}\n"
 KILLED = int(signal.SIGKILL)  # wait statuses
@@ -40,7 +41,8 @@ class Stage:
         monkeypatch.setattr(kdns.server.fleet, "run_control", self._run_control)
         monkeypatch.setattr(os, "kill", lambda pid, number: self.killed.append((pid, number)))
         plan = assemble(parse_corefile(COREFILE, "Corefile"), lambda _: (), lambda: ())
-        self.fleet = Fleet(plan, {}, 2, Serials(), birth, Log(quiet=True))
+        self.before = Statuses(origins_of(plan.sources))
+        self.fleet = Fleet(plan, {}, 2, Serials(), birth, Log(quiet=True), self.before)
         self.now = time.monotonic()
         self._watchdog = Watchdog(self.now, 1e9)  # nobody is silent
         self.tick()
@@ -137,6 +139,8 @@ def test_a_control_is_born_into_what_its_fleet_is(stage: Stage, birth: Birth) ->
     stage.tick(10.0)
     assert [plan.birth for plan in stage.controls] == [birth, birth, Birth.RESTART]
     assert [plan.epoch for plan in stage.controls] == [1, 2, 3]
+    # What is answered meanwhile: by the fleet before, and once this one has been ready, by its own workers.
+    assert [plan.former for plan in stage.controls] == [stage.before, stage.before, stage.fleet.statuses]
 
 
 def test_every_control_has_the_rows_of_the_one_before(stage: Stage) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import select
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,8 @@ class Cluster:
         self.names = names
         self.kept: list[Snapshot | None] = []
         self.is_confirmed = bool(names)
+        self.is_settled = self.is_confirmed
+        self.serial = 7
 
     @property
     def lacks(self) -> int:
@@ -39,7 +42,7 @@ class Cluster:
         self.kept.append(found)
 
     def snapshot(self, now: float, unix_now: float) -> Snapshot | None:
-        return snapshot(self.fingerprint, *self.names) if self.names else None
+        return replace(snapshot(self.fingerprint, *self.names), serial=self.serial) if self.names else None
 
 
 @pytest.fixture
@@ -70,7 +73,11 @@ def test_each_cluster_is_given_what_is_its_own(path: Path) -> None:
     first.finish(NOW, UNIX)
     clusters = Cluster("b"), Cluster("c"), Cluster("a")
     notices = keeper_of(path, *clusters).load(NOW, UNIX)
-    assert [cluster.kept for cluster in clusters] == [[snapshot("b", "y")], [None], [snapshot("a", "x")]]
+    assert [cluster.kept for cluster in clusters] == [
+        [replace(snapshot("b", "y"), serial=7)],
+        [None],
+        [replace(snapshot("a", "x"), serial=7)],
+    ]
     assert len(notices) == 3
 
 
@@ -137,6 +144,26 @@ def test_clusters_that_are_told_the_same_are_written_once(path: Path) -> None:
     keeper = keeper_of(path, Cluster("a", "x"), Cluster("a", "x"), Cluster("b"))
     keeper.finish(NOW, UNIX)
     assert names(path) == [["x"]]
+
+
+def test_of_clusters_that_are_told_the_same_the_one_with_the_last_serial_is_written(path: Path) -> None:
+    early, late, wrapped = Cluster("a", "x"), Cluster("a", "y"), Cluster("a", "z")
+    early.serial, late.serial, wrapped.serial = 2**32 - 9, 2**32 - 1, 1
+    keeper_of(path, late, early).finish(NOW, UNIX)
+    assert names(path) == [["y"]]
+    keeper_of(path, late, wrapped, early).finish(NOW, UNIX)
+    assert names(path) == [["z"]]
+
+
+def test_a_cluster_that_cannot_be_kept_because_something_is_refused_is_told_once(path: Path) -> None:
+    cluster = Cluster("a")
+    keeper = keeper_of(path, cluster)
+    assert turn(keeper, NOW) == []
+    cluster.is_settled = True
+    (told,) = turn(keeper, NOW + 1)
+    assert told.startswith(f"snapshot {path}: nothing is written of a, whose Services are refused, ")
+    assert "allow kdns to list and watch them" in told
+    assert turn(keeper, NOW + 2) == []
 
 
 def test_the_last_write_is_waited_for_and_whatever_the_pace(path: Path) -> None:

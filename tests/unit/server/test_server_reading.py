@@ -34,6 +34,7 @@ def test_the_parts_do_what_the_whole_does_and_are_small(
         pods=tuple((label, b"\x0a\x00\x00\x01") for label in labels("n", pods)),
         pods_removed=tuple((label, b"\x0a\x00\x00\x02") for label in labels("g", pods_gone)),
         lacks=LACKS_PODS,
+        lacking=(b"\x02n1",),
     )
     whole, in_parts = ClusterState(3), ClusterState(3)
     for state in (whole, in_parts):
@@ -46,6 +47,7 @@ def test_the_parts_do_what_the_whole_does_and_are_small(
     whole.load(delta)
     for part in parts_of(delta):
         assert (part.source, part.serial, part.lacks, part.reset) == (3, 17, LACKS_PODS, False)
+        assert part.lacking == (b"\x02n1",)
         assert len(part.subtrees) + len(part.removed) <= PART_SUBTREES_MAX
         assert len(part.namespaces) + len(part.namespaces_removed) + len(part.pods) <= PART_NAMES_MAX
         in_parts.load(part)

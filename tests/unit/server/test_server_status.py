@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kdns.corefile import Kubernetes, ZoneFile
 from kdns.observe.status import COUNTERS, Word
 from kdns.server.assembly import ClusterPlan, FilePlan
+from kdns.server.birth import Former
 from kdns.server.status import Origin, SourceStatus, Statuses, origins_of
 from kdns.wire.name import from_text
 from kdns.zone.delta import LACKS_PODS, LACKS_SERVICES
@@ -35,6 +36,18 @@ def test_a_child_writes_and_its_parent_reads() -> None:
     assert statuses[1].stale_since_ns == -(10**9)
     assert statuses[1][Word.DELTAS] == 2**62
     assert not any(statuses[0][word] for word in Word)
+
+
+def test_what_is_published_is_none_until_something_is() -> None:
+    statuses = Statuses([FILE, WATCHED])
+    row = statuses.find("cluster.local.")
+    assert row is statuses[1]
+    assert statuses.find("elsewhere.") is None
+    assert row.published is None
+    for one in (Former(LACKS_PODS, 0), Former(0, 2**32 - 1), Former(LACKS_SERVICES, 7, 3)):
+        row.published = one
+        assert row.published == one
+    assert statuses[0].published is None
 
 
 def test_rows_do_not_overlap() -> None:

@@ -408,3 +408,99 @@ def test_a_failure_is_the_last_that_comes() -> None:
         heard.until(lambda: heard.arrivals)
         assert [type(arrival.what) for arrival in heard.arrivals] == [Failed]
         assert heard.answer(1).fault is Fault.REFUSED
+
+
+# Connections that are lent
+
+
+def _told_when(go_on: threading.Event, data: bytes, stays: bool = True) -> Callable[[Talk], None]:
+    """A head, and the rest when it is time."""
+
+    def script(talk: Talk) -> None:
+        talk.request()
+        talk.send(HEAD)
+        assert go_on.wait(PATIENCE)
+        talk.send(data)
+        if stays:
+            talk.wait_for_end()
+
+    return script
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def test_what_comes_on_a_quiet_stream_is_taken_without_its_thread() -> None:
+    go_on = threading.Event()
+    with _streams(_told_when(go_on, _chunk(b"event\n"))) as (streams, heard, _):
+        streams.open(1, get("/watch"))
+        heard.opened(1)
+        _until(lambda: len(streams._loans) == 1)
+        loans = list(streams._loans.values())
+        go_on.set()
+        assert heard.received(1, 6).body == b"event\n"
+        assert list(streams._loans.values()) == loans
+        assert (loans[0].is_over.is_set(), heard.is_quiet()) == (False, True)
+
+
+def test_a_burst_on_a_quiet_stream_arrives_whole_and_in_order() -> None:
+    go_on = threading.Event()
+    lines = b"".join(b"%06d %s\n" % (number, b"x" * 100) for number in range(10_000))
+    with _streams(_told_when(go_on, _chunk(lines))) as (streams, heard, _):
+        streams.open(1, get("/watch"))
+        heard.opened(1)
+        _until(lambda: len(streams._loans) == 1)
+        go_on.set()
+        assert heard.received(1, len(lines)).body == lines
+        _until(lambda: len(streams._loans) == 1)  # quiet again
+
+
+@pytest.mark.parametrize(
+    ("rest", "body", "fault"),
+    [
+        (LAST, b"", None),
+        (_chunk(b"last\n") + LAST, b"last\n", None),
+        (b"", b"", Fault.BROKEN),
+        (b"5\r\nla", b"la", Fault.BROKEN),
+        (b"zz\r\n", b"", Fault.MALFORMED),
+        (_chunk(b"last\n") + b"zz\r\n", b"", Fault.MALFORMED),
+    ],
+)
+def test_how_a_quiet_stream_ends_is_told(rest: bytes, body: bytes, fault: Fault | None) -> None:
+    go_on = threading.Event()
+    with _streams(_told_when(go_on, rest, stays=False)) as (streams, heard, _):
+        streams.open(1, get("/watch"))
+        heard.opened(1)
+        _until(lambda: len(streams._loans) == 1)
+        go_on.set()
+        answer = heard.answer(1)
+        assert (answer.body, answer.fault) == (body, fault)
+        assert not streams._loans
+
+
+def test_a_quiet_stream_that_is_closed_ends_and_nothing_of_it_is_delivered() -> None:
+    go_on = threading.Event()
+    with _streams(_told_when(go_on, _chunk(b"event\n"))) as (streams, heard, peer):
+        streams.open(1, get("/watch"))
+        heard.opened(1)
+        _until(lambda: len(streams._loans) == 1)
+        go_on.set()
+        heard.wait()
+        streams.close(1)
+        assert (streams.take(), heard.is_quiet(), streams._loans) == ([], True, {})
+        _wait_for_threads()
+        peer.wait_until_idle()
+
+
+def test_a_quiet_stream_that_stays_so_for_too_long_is_given_up() -> None:
+    with Peer(_silent) as peer:
+        streams = Streams(connect_to(ApiAccess(endpoint=f"http://127.0.0.1:{peer.port}"), Limits(read=0.2)))
+        heard = Heard(streams)
+        streams.open(1, get("/watch"))
+        answer = heard.answer(1)
+        assert (answer.status, answer.fault) == (200, Fault.TIMEOUT)
+        assert "nothing heard for 0.2 s" in answer.text
+        streams.close_all()
+        _wait_for_threads()
+        streams.release()

@@ -200,6 +200,24 @@ def test_as_many_records_as_fit_are_written_in_order() -> None:
     assert finish(one).rdata == ["10.0.0.0", "10.0.0.1", "10.0.0.2"]
 
 
+@pytest.mark.parametrize(("rrtype", "octets"), [(RRType.A, 4), (RRType.AAAA, 16)])
+@pytest.mark.parametrize("owner", [f"www.{ORG}", f"x.www.{ORG}", "elsewhere.test", "."])
+@pytest.mark.parametrize("room", [0, 30, 100, 333, 10_000])
+def test_many_addresses_are_written_as_one_by_one(rrtype: RRType, octets: int, owner: str, room: int) -> None:
+    rdatas = [bytes([n]) * octets for n in range(1, 30)]
+    limit = len(QUESTION) + 12 + room
+    at_once, each = builder(limit=limit), builder(limit=limit)
+    count = at_once.add_some(ANSWER, from_text(owner), rrtype, 60, rdatas)
+    for rdata in rdatas:
+        if not each.add(ANSWER, from_text(owner), rrtype, 60, [rdata]):
+            break
+    assert (at_once.finish(0), at_once.room) == (each.finish(0), each.room)
+    assert count == each.counts[ANSWER]
+    whole = builder(limit=limit)
+    assert whole.add(ANSWER, from_text(owner), rrtype, 60, rdatas) is (count == len(rdatas))
+    assert len(whole) == (len(at_once) if count == len(rdatas) else len(QUESTION) + 12)
+
+
 @pytest.mark.parametrize("spare", [0, 1])
 def test_the_limit_may_be_reached_and_includes_the_opt_record(spare: int) -> None:
     opt = opt_record(1232, 0, False)

@@ -43,10 +43,11 @@ def all_sets(of: tuple[int, ...] = KINDS) -> Iterator[int]:
             yield sum(chosen)
 
 
-def state(lacks: int) -> ClusterState:
+def state(lacks: int, lacking: tuple[bytes, ...] = ()) -> ClusterState:
     found = ClusterState(0)
     found.load(ZoneDelta(
-        0, 7, True, (), SUBTREES, (), (relative("shop"),), (), ((relative("shop"), packed("10.1.0.9")),), lacks=lacks
+        0, 7, True, (), SUBTREES, (), (relative("shop"),), (), ((relative("shop"), packed("10.1.0.9")),),
+        lacks=lacks, lacking=lacking,
     ))
     return found
 
@@ -206,3 +207,71 @@ def test_the_name_servers_are_not_told_before_their_hosts_are_known() -> None:
     """The Service in front of this server may be the one that is missing."""
     zone = ForwardZone(state(LACKS_ENDPOINTS), CLUSTER, 30, 5, PodNames.DISABLED, (packed("10.1.0.1"),))
     assert RRType.NS not in zone.find(CLUSTER).rrsets
+
+
+# In some namespaces alone
+
+BILLING = (relative("billing"),)
+SHOP = (relative("shop"),)
+
+
+def find_lacking(lacking: tuple[bytes, ...], left: str, pods: PodNames = PodNames.DISABLED) -> Found:
+    zone = ForwardZone(state(LACKS_EVERYTHING, lacking), CLUSTER, 30, 5, pods, (packed("192.0.2.53"),))
+    return zone.find(from_text(f"{left}cluster.local"))
+
+
+IN_SHOP = [
+    "web.shop.svc.", "pod-9.web.shop.svc.", "db.shop.svc.", "nope.shop.svc.", "a.b.nope.shop.svc.", "out.shop.svc.",
+    "nope.web.shop.svc.", "nobody.shop.svc.", "10-1-0-9.shop.pod.", "10-1-0-8.shop.pod.", "x.shop.pod.",
+    "a.10-1-0-9.shop.pod.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("left", IN_SHOP)
+def test_a_name_needs_what_is_in_its_namespace_only(left: str) -> None:
+    whole = find(NOTHING, left, PodNames.VERIFIED)
+    assert same(find_lacking(BILLING, left, PodNames.VERIFIED), whole)
+    assert find_lacking(SHOP, left, PodNames.VERIFIED).kind is Kind.UNKNOWN
+    assert find_lacking(BILLING + SHOP, left, PodNames.VERIFIED).kind is Kind.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "left", ["nope.", "x.dns.", "x.dns-version.", "none.svc.", "none.pod.", "web.none.svc.", "10-1-0-9.none.pod."]
+)
+def test_names_in_no_namespace_or_one_that_is_not_watched_are_denied(left: str) -> None:
+    found = find_lacking(BILLING, left)
+    assert found.kind is Kind.ABSENT
+    assert same(found, find(NOTHING, left))
+
+
+def test_a_namespace_that_lacks_is_not_denied_itself() -> None:
+    for left in ("billing.svc.", "billing.pod.", "web.billing.svc.", "10-1-0-9.billing.pod."):
+        assert find_lacking(BILLING, left).kind is Kind.UNKNOWN
+    assert find_lacking(SHOP, "shop.svc.").kind is Kind.EMPTY
+
+
+def test_the_apex_and_reverse_names_need_all_namespaces() -> None:
+    assert find_lacking(BILLING, "").kind is Kind.UNKNOWN
+    zone = ReverseZone(state(HOSTS, BILLING), IN_ADDR, CLUSTER, 30, 5)
+    for name in ("in-addr.arpa", "10.in-addr.arpa", "1.0.0.10.in-addr.arpa", "9.9.9.10.in-addr.arpa"):
+        assert zone.find(from_text(name)).kind is Kind.UNKNOWN
+        assert zone.denies(from_text(name)) is None
+
+
+def test_denials_of_what_is_known_are_as_fast_as_ever() -> None:
+    partly = ForwardZone(state(HOSTS, BILLING), CLUSTER, 30, 5, PodNames.DISABLED)
+    for left in ("nope", "nope.shop.svc", "a.b.nope.shop.svc", "nobody.shop.svc", "nope.web.shop.svc", "x.none.svc"):
+        name = from_text(f"{left}.cluster.local")
+        assert partly.denies(name) == forward(NOTHING).denies(name) is not None
+    for left in ("nope.billing.svc", "a.b.c.billing.svc", "billing.svc", "billing.pod", "1-2-3-4.billing.pod"):
+        assert partly.denies(from_text(f"{left}.cluster.local")) is None
+
+
+def test_where_it_lacks_is_what_the_last_delta_said() -> None:
+    served = state(HOSTS, BILLING)
+    assert served.lacks_in(BILLING[0]) == HOSTS
+    assert served.lacks_in(SHOP[0]) == NOTHING
+    served.load(ZoneDelta(0, lacks=HOSTS))
+    assert served.lacks_in(SHOP[0]) == HOSTS
+    served.load(ZoneDelta(0))
+    assert served.lacks_in(BILLING[0]) == NOTHING

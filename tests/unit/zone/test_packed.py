@@ -257,6 +257,7 @@ def test_computed_rrsets_make_only_what_is_asked_for() -> None:
     assert RRType.SRV not in made
     assert sorted(rrsets) == [1, 33]
     assert len(rrsets) == 2
+    assert made == [1, 33]
 
 
 def test_finding_a_large_headless_service_does_not_make_its_srv_records(monkeypatch: pytest.MonkeyPatch) -> None:
