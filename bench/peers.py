@@ -81,11 +81,16 @@ class Server:
                 waiting.pop(0)
             elif time.monotonic() - started > READY_TIMEOUT:
                 raise RuntimeError(
-                    f"{self.name} did not answer for {waiting[0]} in {READY_TIMEOUT:.0f} s\n{self._tail()}"
+                    f"{self.name} did not answer for {waiting[0]} in {READY_TIMEOUT:.0f} s\n{self.tail()}"
                 )
-            elif _ended_within(self._process, ASK_AGAIN):
-                raise RuntimeError(f"{self.name} ended with {self._process.returncode}\n{self._tail()}")
+            else:
+                self.check_alive(ASK_AGAIN)
         self.ready_seconds = time.monotonic() - started
+
+    def check_alive(self, seconds: float = 0.0) -> None:
+        """Raises RuntimeError, with the end of its log, if it ends within so many seconds."""
+        if _ended_within(self._process, seconds):
+            raise RuntimeError(f"{self.name} ended with {self._process.returncode}\n{self.tail()}")
 
     def stop(self) -> None:
         """End it politely, then by force."""
@@ -96,7 +101,8 @@ class Server:
                 _kill(pid)
             self._process.wait()
 
-    def _tail(self) -> str:
+    def tail(self) -> str:
+        """The end of its log."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
 
 

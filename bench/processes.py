@@ -86,12 +86,17 @@ def pss_octets(pids: list[int]) -> int:
     return sum(_rollup_octets(pid) for pid in pids)
 
 
-def _rollup_octets(pid: int) -> int:
+def anonymous_octets(pids: list[int]) -> int:
+    """The part of the PSS that is no file's: what does not change when somebody else maps the same files."""
+    return sum(_rollup_octets(pid, "Pss_Anon:") for pid in pids)
+
+
+def _rollup_octets(pid: int, key: str = "Pss:") -> int:
     try:
         text = (PROC / str(pid) / "smaps_rollup").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    return _kib_line(text, "Pss:") * 1024
+    return _kib_line(text, key) * 1024
 
 
 def rss_peak_octets(pids: list[int]) -> int:
