@@ -294,9 +294,10 @@ def test_many_connections_over_tls_leave_nothing_behind(tmp_path: Path, authorit
     ):
         before = len(os.listdir("/proc/self/fd"))
         for round_ in range(200):
+            asked = len(peer.asked)
             streams.open(round_ % 3, get("/x"))
             if round_ % 2:
-                peer.wait_for_requests(len(peer.asked) + 1)
+                peer.wait_for_requests(asked + 1)
         streams.close_all()
         _wait_for_no_thread()
         assert heard.is_quiet()

@@ -16,6 +16,7 @@ import pytest
 
 from tests.server.conftest import Serve
 from tests.server.serving import PATIENCE, Server, free_port, service
+from tests.support.stopping import stop
 
 WEB = "web.shop.svc.cluster.local"
 QUERY = dns.message.make_query(WEB, "A", id=0).to_wire()
@@ -95,7 +96,7 @@ def test_what_waits_in_the_queue_is_answered_after_new_queries_are_refused(
     workers = [pid for name, pid in server.children().items() if name.startswith("kdns-worker")]
     clients = [_client(server) for _ in range(CLIENTS)]
     for pid in workers:
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
     for client in clients:
         client.send(QUERY)
     server.send(signal.SIGTERM)

@@ -14,6 +14,7 @@ import pytest
 from tests.server.conftest import Serve
 from tests.server.probing import get, http_port
 from tests.server.serving import Server, free_port, is_alive, replace, service
+from tests.support.stopping import stop
 
 WEB = "web.shop.svc.cluster.local"
 
@@ -80,7 +81,7 @@ def test_queries_that_wait_in_the_queue_are_answered_before_the_end(serve: Serve
     server = serve("--manifests", manifest, workers=1)
     worker = server.children()["kdns-worker-0"]
     with _client(server) as client:
-        os.kill(worker, signal.SIGSTOP)
+        stop(worker)
         _send(client, 50)
         server.send(signal.SIGTERM)
         server.wait_for("stopping")
@@ -93,7 +94,7 @@ def test_queries_queued_for_a_killed_worker_are_answered_by_the_next_one(serve: 
     server = serve("--manifests", manifest, workers=1)
     worker = server.children()["kdns-worker-0"]
     with _client(server) as client:
-        os.kill(worker, signal.SIGSTOP)  # so that all are in the queue when it dies
+        stop(worker)  # so that all are in the queue when it dies
         _send(client, 200)
         os.kill(worker, signal.SIGKILL)
         assert _receive(client, 200) == set(range(200))
@@ -127,7 +128,7 @@ def test_a_hanging_worker_is_killed_and_replaced(serve: Serve, manifest: Path) -
     server = serve("--manifests", manifest, workers=1)
     worker = server.children()["kdns-worker-0"]
     with _client(server) as client:
-        os.kill(worker, signal.SIGSTOP)
+        stop(worker)
         _send(client, 10)
         server.wait_for(rf"worker 0 \(pid {worker}\) is stuck")
         assert _receive(client, 10) == set(range(10))
@@ -140,7 +141,7 @@ def test_without_control_answers_go_on_and_data_is_current_when_there_is_one_aga
     server = serve("--manifests", manifest)
     mark = server.mark()
     control = server.children()["kdns-control"]
-    os.kill(control, signal.SIGSTOP)
+    stop(control)
     replace(manifest, service("web", "10.0.0.2") + service("new", "10.0.0.3"))
     assert server.addresses_everywhere(WEB) == {("10.0.0.1",)}
     os.kill(control, signal.SIGKILL)
@@ -155,7 +156,7 @@ def test_without_control_answers_go_on_and_data_is_current_when_there_is_one_aga
 def test_a_stopped_control_is_replaced_and_the_data_is_current_afterwards(serve: Serve, manifest: Path) -> None:
     server = serve("--manifests", manifest)
     mark = server.mark()
-    os.kill(server.children()["kdns-control"], signal.SIGSTOP)
+    stop(server.children()["kdns-control"])
     replace(manifest, service("web", "10.0.0.2"))
     server.wait_for(r"control \(pid \d+\) is stopped: it is killed and replaced", after=mark)
     server.wait_for("current again", after=mark)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 
 from tests.server.conftest import Serve
@@ -109,10 +108,10 @@ def test_an_api_server_that_is_silent_on_an_open_connection_takes_nothing_away(
     with FakeApiProcess(tmp_path) as api:
         api.control.apply(*SHOP[:6])
         server = Shop(serve, tmp_path, api).serve()
-        api.signal(signal.SIGSTOP)
+        api.stop()
         assert outcome(server, WEB) == WEB_ADDRESS
         assert outcome(server, NOBODY) == "NXDOMAIN"
-        api.signal(signal.SIGCONT)
+        api.go_on()
         api.control.apply(service("shop", "till", HTTP, clusterIP="10.96.0.30"))
         wait_until_answered(server, TILL, "10.96.0.30")
 

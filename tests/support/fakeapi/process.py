@@ -3,7 +3,7 @@ signals. What was written stays in a journal, so that it starts again where it w
 
     with FakeApiProcess(tmp_path) as server:
         server.control.apply(namespace("shop"))
-        server.signal(signal.SIGSTOP)
+        server.stop()
         server.kill()
         server.start()
 
@@ -34,6 +34,7 @@ from tests.support.fakeapi.journal import Journal
 from tests.support.fakeapi.resources import Json
 from tests.support.fakeapi.server import HOST, FakeApiServer
 from tests.support.fakeapi.tls import Certificates, certificates
+from tests.support.stopping import stop
 
 _START_SECONDS = 20.0
 _REPOSITORY = Path(__file__).parents[3]
@@ -125,10 +126,13 @@ class FakeApiProcess:
         self.kill()
         self.start()
 
-    def signal(self, number: signal.Signals) -> None:
-        """SIGSTOP makes it silent with open sockets, SIGCONT lets it go on."""
-        assert self._process is not None
-        self._process.send_signal(number)
+    def stop(self) -> None:
+        """Make it silent with open sockets."""
+        stop(self.pid)
+
+    def go_on(self) -> None:
+        """After `stop`."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def server(self, operation: str, *args: Any) -> Any:
         """An operation of the FakeApiServer within: refuse, accept, present, stall, reset_connections, ...
@@ -198,7 +202,6 @@ def _result(server: FakeApiServer, journal: Journal, name: str, args: tuple[Any,
         return result
     except Exception as error:
         return error
-
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import textwrap
@@ -86,10 +85,10 @@ def test_a_rollback_survives_being_killed(server: FakeApiProcess) -> None:
 
 def test_a_stopped_process_is_silent_on_open_sockets(tmp_path: Path) -> None:
     with FakeApiProcess(tmp_path, tls=False) as server, raw_connection(server) as one:
-        server.signal(signal.SIGSTOP)
+        server.stop()
         one.sendall(b"GET /livez HTTP/1.1\r\n\r\n")
         assert select.select([one], [], [], 0.2)[0] == []
-        server.signal(signal.SIGCONT)
+        server.go_on()
         one.settimeout(PATIENCE_SECONDS)
         assert one.recv(8) == b"HTTP/1.1"
 

@@ -30,6 +30,7 @@ from kdns.wire.name import ROOT, from_text
 from kdns.zone.delta import ZoneDelta
 from kdns.zone.subtree import Subtree
 from tests.server.serving import free_port
+from tests.support.stopping import stop
 
 SPECIFICATION = Specification(
     sources=(ClusterSpec((from_text("cluster.local"),)),), sites=(SiteSpec((ROOT,), (0,)),), listeners=((0,),)
@@ -218,7 +219,7 @@ def test_counters_go_on_where_the_former_worker_left_them(worker: Harness) -> No
 def test_a_new_worker_takes_nothing_from_what_was_sent_to_the_former_one(worker: Harness) -> None:
     worker.start()
     worker.become_current()
-    os.kill(worker.pid, signal.SIGSTOP)
+    stop(worker.pid)
     for value in range(2, 30):
         worker.publisher.publish(Scope.DELTA, 0, [delta(value)])
     assert worker.end(signal.SIGKILL) == -signal.SIGKILL
