@@ -235,8 +235,8 @@ class Streams:
         with self._changed:
             if stream.is_cancelled:
                 raise Cancelled
-            stream.loan = self._loans[answer.fileno()] = loan
             self._ready.register(answer.fileno(), select.EPOLLIN)
+            stream.loan = self._loans[answer.fileno()] = loan
         is_over = loan.is_over.wait(limit)
         with self._changed:
             self._return(stream)
