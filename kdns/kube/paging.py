@@ -12,17 +12,19 @@ Not here: watch lists (kdns.kube.reflector), items (kdns.kube.intake).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from kdns.kube.events import Unreadable, read_page
 from kdns.kube.queries import Query, list_query
 from kdns.kube.request import Resource
 
-# Objects on a page, and fewer if they are too large for PAGE_OCTETS_MAX. 500 slices of 100 endpoints are 14 MB.
-PAGE_LIMITS = (500, 50, 5)
-PAGE_OCTETS_MAX = 64 << 20
+# Objects on the first page, until it is known how large they are; then as many as PAGE_OCTETS hold, within bounds.
+# kubectl asks for 500, which are 15 MB of slices of 100 endpoints: as much again as all that kdns keeps of 2,500.
+FIRST_LIMIT = 100
+LIMIT_MIN, LIMIT_MAX = 5, 500
+PAGE_OCTETS = 4 << 20
+PAGE_OCTETS_MAX = 64 << 20  # beyond this a page is not read, but asked for with fewer objects
+SHRINK = 10  # times fewer
 # Of a list in one piece, which is the last resort: over the 1.5 GB of a kind that Kubernetes is meant for at most.
 LIST_OCTETS_MAX = 2 << 30
 EXPIRIES_MAX = 2  # of lists in pages, in a row: then it is asked for in one piece
@@ -32,7 +34,7 @@ class Pager:
     """The pages of one list, and then of the next. version: of the list, "" before its first page."""
 
     def __init__(self) -> None:
-        self._limits: Sequence[int] = PAGE_LIMITS
+        self._limit = FIRST_LIMIT
         self._expiries = 0
         self.begin()
 
@@ -46,7 +48,7 @@ class Pager:
     def query(self, resource: Resource) -> Query:
         """The query of the next page. What came of it before is void."""
         self._body = bytearray()
-        return list_query(resource, 0 if self._is_whole else self._limits[0], self.token)
+        return list_query(resource, 0 if self._is_whole else self._limit, self.token)
 
     def feed(self, block: bytes) -> None:
         """Octets of the page."""
@@ -58,10 +60,10 @@ class Pager:
         return len(self._body) > (LIST_OCTETS_MAX if self._is_whole else PAGE_OCTETS_MAX)
 
     def shrink(self) -> bool:
-        """Ask for smaller pages from now on. False if they cannot be smaller."""
-        if self._is_whole or len(self._limits) == 1:
+        """Ask for a smaller page. False if it cannot be smaller."""
+        if self._is_whole or self._limit <= LIMIT_MIN:
             return False
-        self._limits = self._limits[1:]
+        self._limit = max(LIMIT_MIN, self._limit // SHRINK)
         return True
 
     def items(self) -> list[msgspec.Raw]:
@@ -78,7 +80,10 @@ class Pager:
         # All pages are of the first one's time. Were they not, its version is the one that misses nothing.
         self.version = self.version or page.resource_version
         self.token = page.token
-        return page.items or []
+        items = page.items or []
+        if items:
+            self._limit = min(LIMIT_MAX, max(LIMIT_MIN, len(items) * PAGE_OCTETS // len(body)))
+        return items
 
     def expire(self) -> None:
         """The token is worth nothing any more."""

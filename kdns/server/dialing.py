@@ -162,7 +162,7 @@ class Connection:
 
     def _fill(self, buffer: memoryview, filled: int) -> int:
         """Take what has come besides, after the first octets."""
-        while 0 < filled < len(buffer):
+        while 0 < filled < len(buffer) and self._has_more():
             try:
                 more = self._sock.recv_into(buffer[filled:])
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -175,6 +175,13 @@ class Connection:
                 break
             filled += more
         return filled
+
+    def _has_more(self) -> bool:
+        """Whether something more seems to have come: asking TLS for what is not there costs an exception."""
+        if isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
+            return True
+        self._poll.register(self._sock, select.POLLIN)
+        return any(fd != self._cancel for fd, _ in self._poll.poll(0))
 
     def _patiently(self, attempt: Callable[[], _T], events: int, limit: float, complaint: str) -> _T:
         """Attempt until it works, waiting in between for `limit` seconds in all."""

@@ -325,7 +325,7 @@ def test_where_watch_lists_are_refused_pages_are_listed_at_once(name: str) -> No
     (notice,) = driven.refuse(name).notices
     assert notice.severity is Severity.INFO
     assert driven.purpose == "list"
-    assert driven.query == {"limit": "500"}
+    assert driven.query == {"limit": "100"}
     assert driven.delay == 0
 
 

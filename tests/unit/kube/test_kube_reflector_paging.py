@@ -8,7 +8,7 @@ import pytest
 
 from kdns.kube import paging
 from kdns.kube.events import Unreadable
-from kdns.kube.paging import PAGE_LIMITS, Pager
+from kdns.kube.paging import LIMIT_MAX, LIMIT_MIN, PAGE_OCTETS, Pager
 from kdns.kube.reflector import SPOILED_MAX
 from kdns.kube.stages import LIST_IDLE_SECONDS
 from tests.unit.kube.reflecting import (
@@ -39,7 +39,7 @@ def paged(*names: str) -> Driven:
 
 def test_a_list_begins_with_its_first_page_and_goes_on_with_tokens() -> None:
     pager = Pager()
-    assert pager.query(SERVICES) == (("limit", "500"),)
+    assert pager.query(SERVICES) == (("limit", "100"),)
     pager.feed(page(263, service_object("a", 1), token="next"))
     assert len(pager.items()) == 1
     assert pager.query(SERVICES) == (("limit", "500"), ("continue", "next"))
@@ -75,22 +75,45 @@ def test_a_list_that_is_begun_anew_forgets_the_one_before() -> None:
     assert (pager.token, pager.version) == ("", "")
 
 
-def test_pages_shrink_to_the_smallest_and_stay_small() -> None:
+def test_pages_that_are_too_large_shrink_to_the_smallest() -> None:
     pager = Pager()
-    assert [pager.shrink() for _ in PAGE_LIMITS] == [True] * (len(PAGE_LIMITS) - 1) + [False]
+    limits = [dict(pager.query(SERVICES))["limit"]]
+    while pager.shrink():
+        limits.append(dict(pager.query(SERVICES))["limit"])
+    assert limits == ["100", "10", str(LIMIT_MIN)]
+
+
+@pytest.mark.parametrize(
+    ("count", "octets", "limit"),
+    [
+        (100, 30_000, 139),  # slices of 100 endpoints
+        (100, 1_000, LIMIT_MAX),
+        (10, 2 << 20, LIMIT_MIN),
+        (0, 0, 100),
+    ],
+)
+def test_a_page_is_about_as_large_as_it_should_be_once_the_size_of_objects_is_known(
+    count: int, octets: int, limit: int
+) -> None:
+    pager = Pager()
+    pager.query(SERVICES)
+    body = json.dumps({"metadata": {"resourceVersion": "7"}, "items": [{"of": "x" * octets}] * count})
+    pager.feed(body.encode())
+    pager.items()
     pager.begin()
-    assert pager.query(SERVICES) == (("limit", str(PAGE_LIMITS[-1])),)
+    assert dict(pager.query(SERVICES)) == {"limit": str(limit)}
+    assert count == 0 or limit in (LIMIT_MIN, LIMIT_MAX) or limit * octets <= PAGE_OCTETS
 
 
 def test_after_two_expiries_in_a_row_a_list_is_asked_for_in_one_piece() -> None:
     pager = Pager()
-    for expected in ("500", "500", None):
+    for expected in ("100", "100", None):
         pager.begin()
         assert dict(pager.query(SERVICES)).get("limit") == expected
         pager.expire()
     pager.forgive()
     pager.begin()
-    assert dict(pager.query(SERVICES)) == {"limit": "500"}
+    assert dict(pager.query(SERVICES)) == {"limit": "100"}
 
 
 def test_a_list_in_one_piece_cannot_be_made_smaller() -> None:
@@ -235,7 +258,7 @@ def test_a_list_that_expires_twice_comes_in_one_piece() -> None:
 def test_a_first_page_that_is_refused_is_no_expired_token() -> None:
     driven = Driven(is_paged=True)
     driven.refuse("list_bad_rv")
-    assert driven.query == {"limit": "500"}
+    assert driven.query == {"limit": "100"}
     assert driven.reflector.statistics.failures == {"http_400": 1}
 
 
@@ -268,7 +291,7 @@ def test_a_page_that_is_too_large_is_asked_for_in_smaller_pieces(monkeypatch: py
 def test_objects_that_fit_on_no_page_are_a_trouble_and_not_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paging, "PAGE_OCTETS_MAX", 1000)
     driven = Driven(is_paged=True)
-    for _ in range(len(PAGE_LIMITS) + SPOILED_MAX):
+    for _ in range(3 + SPOILED_MAX):
         driven.open()
         driven.feed_octets(b"x" * 1001)
     assert driven.query == {"limit": "5"}
