@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kdns.server.kubeconfig import AccessError, Kubeconfig, read_kubeconfig
+from kdns.server.textfile import UnreadableError, read_text
 from kdns.server.watch import stamps
 
 GRACE_SECONDS = 2.0  # the loader ends itself in time; this much later it is ended
 EXPIRY_MARGIN_SECONDS = 10.0  # a server looks at the time when a request comes, not while it is answered
-FILE_OCTETS_MAX = 4 << 20  # a token has 1 kB, a bundle of all the world's CAs 250 kB
 COMPLAINT_CHARACTERS = 500  # of what a plugin says on its standard error
 
 _LOADER = str(Path(__file__).with_name("kubernetes_loader.py"))
@@ -90,9 +90,9 @@ class FileSource:
         """Read them. Raises CredentialsError."""
         return Credentials(
             authorization=bearer(self.token) if self.token else "",
-            ca=read_text(self.ca) if self.ca else "",
-            certificate=read_text(self.certificate) if self.certificate else "",
-            key=read_text(self.key) if self.key else "",
+            ca=_contents(self.ca) if self.ca else "",
+            certificate=_contents(self.certificate) if self.certificate else "",
+            key=_contents(self.key) if self.key else "",
         )
 
     def prepare(self) -> Credentials:
@@ -291,23 +291,17 @@ def _run_loader(question: bytes, seconds: float) -> dict[str, Any] | None:
 
 def bearer(path: str) -> str:
     """The header for the token in a file. Raises CredentialsError."""
-    token = read_text(path).strip()
+    token = _contents(path).strip()
     if not token:
         raise CredentialsError(f"{path}: the token file is empty")
     return _checked(f"Bearer {token}", path)
 
 
-def read_text(path: str) -> str:
-    """A file of text. Raises CredentialsError."""
+def _contents(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read(FILE_OCTETS_MAX + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise CredentialsError(f"{path}: cannot be read: {reason}") from None
-    if len(text) > FILE_OCTETS_MAX:
-        raise CredentialsError(f"{path}: too large")
-    return text
+        return read_text(path)
+    except UnreadableError as error:
+        raise CredentialsError(f"{path}: cannot be read: {error}") from None
 
 
 def _checked(authorization: str, where: str) -> str:

@@ -16,8 +16,9 @@ from typing import Any
 
 import yaml
 
+from kdns.server.textfile import UnreadableError, read_text
+
 SEPARATOR = ":"
-OCTETS_MAX = 4 << 20  # of one file: a kubeconfig has some 10 kB for each cluster
 
 _SECTIONS = {"clusters": "cluster", "users": "user", "contexts": "context"}
 _CERTIFICATE_PATHS = ("certificate-authority", "client-certificate", "client-key")
@@ -172,14 +173,9 @@ def _existing(paths: str) -> list[str]:
 
 def _contents(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read(OCTETS_MAX + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise AccessError(f"{path}: cannot read the kubeconfig: {reason}") from None
-    if len(text) > OCTETS_MAX:
-        raise AccessError(f"{path}: too large for a kubeconfig")
-    return text
+        return read_text(path)
+    except UnreadableError as error:
+        raise AccessError(f"{path}: cannot read the kubeconfig: {error}") from None
 
 
 def _merged(files: list[_File], section: str) -> dict[str, Entry]:

@@ -2,7 +2,7 @@
 ever denied, and once all is well the answers are those of the cluster.
 
 The whole of kdns but for its sockets, over simulated time. What must be so is in tests.statemachine.referee, what may
-happen in tests.statemachine.world; what was found so stands in tests.statemachine.test_found_by_chance.
+happen in tests.statemachine.world; what was found so stands in tests.statemachine.test_sequences.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Fixtures. `serve`: kdns in processes of its own; see tests/server/serving.py for what it returns. `shop`: a cluster
-at a fake API server that is up, and a kdns to watch it; see tests/server/watched.py.
+at a fake API server that is up, and a kdns to watch it; see tests/server/watched.py. `authority`: signs certificates.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.server.serving import Server, free_port
+from tests.support.peerserver import Authority
 
 if TYPE_CHECKING:
     from tests.server.watched import Shop
@@ -52,3 +53,8 @@ def shop(serve: Serve, tmp_path: Path) -> Iterator[Shop]:
 
     with shop_api() as api:
         yield Shop(serve, tmp_path, api)
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()

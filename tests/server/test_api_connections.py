@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,49 +13,14 @@ import pytest
 
 from kdns.kube.request import Fault
 from kdns.server.apiclient import ApiAccess, ApiClient, Limits, connect_to
-from kdns.server.streams import Streams
+from tests.server.scripted import OK, answer_ok, anybody, ask
 from tests.server.serving import free_port
-from tests.support.arrivals import Answer, Heard, get
+from tests.support.arrivals import get, streaming
 from tests.support.kubeconfigs import inline, kubeconfig, plugin, runs
 from tests.support.peerserver import PATIENCE, Authority, Peer, Talk
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 6\r\n\r\nStatus"
 SECRET = "s3cr3t-t0ken"
-HASTY = Limits(connect=0.3, send=0.3, read=0.3, load=PATIENCE)
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
-def _ok(talk: Talk) -> None:
-    talk.request()
-    talk.send(OK)
-
-
-def _silent(talk: Talk) -> None:
-    talk.request()
-    talk.wait_for_end()
-
-
-@contextmanager
-def _open(client: ApiClient) -> Iterator[tuple[Streams, Heard]]:
-    streams = Streams(client)
-    yield streams, Heard(streams)
-    streams.close_all()
-    for thread in threading.enumerate():
-        if thread.name.startswith("kdns-stream-"):
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
-    streams.release()
-
-
-def _ask(client: ApiClient, *query: tuple[str, str]) -> Answer:
-    with _open(client) as (streams, heard):
-        streams.open(1, get("/api/v1/services", *query))
-        return heard.answer(1)
 
 
 def _client(
@@ -68,13 +31,6 @@ def _client(
     return connect_to(ApiAccess(kubeconfig(directory, server, user)), limits or Limits())
 
 
-def _anybody(directory: Path, peer: Peer, authority: Authority, limits: Limits | None = None) -> ApiClient:
-    """A client without credentials, which trusts the authority."""
-    (directory / "authority.crt").write_text(authority.pem)
-    access = ApiAccess(endpoint=f"https://127.0.0.1:{peer.port}", ca=str(directory / "authority.crt"))
-    return connect_to(access, limits)
-
-
 def _trusting(authority: Authority) -> dict[str, Any]:
     return {"certificate-authority-data": inline(authority.pem)}
 
@@ -83,8 +39,8 @@ def _trusting(authority: Authority) -> dict[str, Any]:
 
 
 def test_a_server_with_a_certificate_of_the_given_ca_is_asked(tmp_path: Path, authority: Authority) -> None:
-    with Peer(_ok, authority.server("127.0.0.1")) as peer:
-        answer = _ask(_client(tmp_path, peer, _trusting(authority), {"token": SECRET}), ("limit", "1"))
+    with Peer(answer_ok, authority.server("127.0.0.1")) as peer:
+        answer = ask(_client(tmp_path, peer, _trusting(authority), {"token": SECRET}), ("limit", "1"))
         assert (answer.status, answer.body, answer.failure) == (200, b"ok", None)
         assert peer.asked[0].line == "GET /api/v1/services?limit=1 HTTP/1.1"
         assert peer.asked[0].headers["authorization"] == f"Bearer {SECRET}"
@@ -93,8 +49,8 @@ def test_a_server_with_a_certificate_of_the_given_ca_is_asked(tmp_path: Path, au
 
 def test_the_identity_of_a_cluster_is_asked_for_like_anything_else(tmp_path: Path, authority: Authority) -> None:
     with (
-        Peer(_ok, authority.server("127.0.0.1")) as peer,
-        _open(_client(tmp_path, peer, _trusting(authority), {"token": SECRET})) as (streams, heard),
+        Peer(answer_ok, authority.server("127.0.0.1")) as peer,
+        streaming(_client(tmp_path, peer, _trusting(authority), {"token": SECRET})) as (streams, heard),
     ):
         query = (("fieldSelector", "metadata.name=kube-system"), ("limit", "1"))
         streams.open(99, get("/api/v1/namespaces", *query))
@@ -103,8 +59,8 @@ def test_the_identity_of_a_cluster_is_asked_for_like_anything_else(tmp_path: Pat
 
 
 def test_a_server_of_another_ca_is_sent_nothing(tmp_path: Path, authority: Authority) -> None:
-    with Peer(_ok, Authority().server("127.0.0.1")) as peer:
-        answer = _ask(_client(tmp_path, peer, _trusting(authority), {"token": SECRET}))
+    with Peer(answer_ok, Authority().server("127.0.0.1")) as peer:
+        answer = ask(_client(tmp_path, peer, _trusting(authority), {"token": SECRET}))
         assert answer.fault is Fault.TLS
         assert answer.text.startswith(f"https://127.0.0.1:{peer.port}: TLS: ")
         assert f"its certificate is not signed by {tmp_path}/config:17: give the CA" in answer.text
@@ -112,39 +68,39 @@ def test_a_server_of_another_ca_is_sent_nothing(tmp_path: Path, authority: Autho
 
 
 def test_without_a_ca_the_systems_are_believed_and_nobody_else(authority: Authority) -> None:
-    with Peer(_ok, authority.server("127.0.0.1")) as peer:
-        answer = _ask(connect_to(ApiAccess(endpoint=f"https://127.0.0.1:{peer.port}")))
+    with Peer(answer_ok, authority.server("127.0.0.1")) as peer:
+        answer = ask(connect_to(ApiAccess(endpoint=f"https://127.0.0.1:{peer.port}")))
         assert answer.fault is Fault.TLS
         assert "is not signed by the system's certificates" in answer.text
 
 
 def test_a_server_of_another_name_is_sent_nothing(tmp_path: Path, authority: Authority) -> None:
-    with Peer(_ok, authority.server("kubernetes.default.svc", "10.96.0.1")) as peer:
-        answer = _ask(_client(tmp_path, peer, _trusting(authority), {"token": SECRET}))
+    with Peer(answer_ok, authority.server("kubernetes.default.svc", "10.96.0.1")) as peer:
+        answer = ask(_client(tmp_path, peer, _trusting(authority), {"token": SECRET}))
         assert answer.fault is Fault.TLS
         assert "is for another name (IP address mismatch, certificate is not valid for '127.0.0.1')" in answer.text
         assert peer.asked == []
 
 
 def test_another_name_can_be_given_for_the_server(tmp_path: Path, authority: Authority) -> None:
-    with Peer(_ok, authority.server("kubernetes.default.svc")) as peer:
+    with Peer(answer_ok, authority.server("kubernetes.default.svc")) as peer:
         cluster = _trusting(authority) | {"tls-server-name": "kubernetes.default.svc"}
-        assert _ask(_client(tmp_path, peer, cluster, {})).status == 200
-        wrong = _ask(_client(tmp_path, peer, cluster | {"tls-server-name": "other.svc"}, {}))
+        assert ask(_client(tmp_path, peer, cluster, {})).status == 200
+        wrong = ask(_client(tmp_path, peer, cluster | {"tls-server-name": "other.svc"}, {}))
         assert "Hostname mismatch, certificate is not valid for 'other.svc'" in wrong.text
 
 
 def test_an_expired_certificate_is_told_as_such(tmp_path: Path, authority: Authority) -> None:
-    with Peer(_ok, authority.server("127.0.0.1", until=datetime.now(UTC) - timedelta(days=1))) as peer:
-        answer = _ask(_client(tmp_path, peer, _trusting(authority), {"token": SECRET}))
+    with Peer(answer_ok, authority.server("127.0.0.1", until=datetime.now(UTC) - timedelta(days=1))) as peer:
+        answer = ask(_client(tmp_path, peer, _trusting(authority), {"token": SECRET}))
         assert (answer.fault, peer.asked) == (Fault.TLS, [])
         assert "its certificate has expired" in answer.text
 
 
 def test_an_intermediate_ca_is_enough(tmp_path: Path, authority: Authority) -> None:
     intermediate = Authority(authority.ca.create_child_ca())
-    with Peer(_ok, intermediate.server("127.0.0.1")) as peer:
-        assert _ask(_client(tmp_path, peer, _trusting(intermediate), {})).status == 200
+    with Peer(answer_ok, intermediate.server("127.0.0.1")) as peer:
+        assert ask(_client(tmp_path, peer, _trusting(intermediate), {})).status == 200
 
 
 def test_what_speaks_no_tls_is_told_as_such(tmp_path: Path, authority: Authority) -> None:
@@ -154,7 +110,7 @@ def test_what_speaks_no_tls_is_told_as_such(tmp_path: Path, authority: Authority
         talk.wait_for_end()
 
     with Peer(script) as peer:
-        answer = _ask(_anybody(tmp_path, peer, authority))
+        answer = ask(anybody(tmp_path, peer, authority))
         assert answer.fault is Fault.TLS
         assert "does not speak TLS: is the URL to begin with http://?" in answer.text
 
@@ -164,22 +120,22 @@ def test_what_speaks_no_tls_is_told_as_such(tmp_path: Path, authority: Authority
 
 def test_a_client_certificate_is_shown(tmp_path: Path, authority: Authority) -> None:
     certificate, key = authority.client()
-    with Peer(_ok, authority.server("127.0.0.1", clients=authority)) as peer:
+    with Peer(answer_ok, authority.server("127.0.0.1", clients=authority)) as peer:
         user = {"client-certificate-data": inline(certificate), "client-key-data": inline(key)}
-        assert _ask(_client(tmp_path, peer, _trusting(authority), user)).status == 200
+        assert ask(_client(tmp_path, peer, _trusting(authority), user)).status == 200
         names = {name: str(tmp_path / name) for name in ("certificate", "key", "ca")}
         for name, pem in (("certificate", certificate), ("key", key), ("ca", authority.pem)):
             Path(names[name]).write_text(pem)
         access = ApiAccess(endpoint=f"https://127.0.0.1:{peer.port}", **names)
-        assert _ask(connect_to(access)).status == 200
+        assert ask(connect_to(access)).status == 200
 
 
 def test_a_client_certificate_that_is_missing_or_not_accepted_is_told(tmp_path: Path, authority: Authority) -> None:
     certificate, key = Authority().client()
-    with Peer(_ok, authority.server("127.0.0.1", clients=authority)) as peer:
-        missing = _ask(_anybody(tmp_path, peer, authority))
+    with Peer(answer_ok, authority.server("127.0.0.1", clients=authority)) as peer:
+        missing = ask(anybody(tmp_path, peer, authority))
         user = {"client-certificate-data": inline(certificate), "client-key-data": inline(key)}
-        foreign = _ask(_client(tmp_path, peer, _trusting(authority), user))
+        foreign = ask(_client(tmp_path, peer, _trusting(authority), user))
         # In TLS 1.3 a server refuses after the handshake; its reset may overtake its words.
         assert {missing.fault, foreign.fault} <= {Fault.TLS, Fault.BROKEN}
         if missing.fault is Fault.TLS:
@@ -191,10 +147,10 @@ def test_a_client_certificate_that_is_missing_or_not_accepted_is_told(tmp_path: 
 def test_a_service_accounts_token_is_read_anew_for_each_connection(tmp_path: Path, authority: Authority) -> None:
     (tmp_path / "ca.crt").write_text(authority.pem)
     token = tmp_path / "token"
-    with Peer(_ok, authority.server("127.0.0.1")) as peer:
+    with Peer(answer_ok, authority.server("127.0.0.1")) as peer:
         environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(peer.port)}
         client = connect_to(ApiAccess(), environment=environment, service_account=str(tmp_path))
-        with _open(client) as (streams, heard):
+        with streaming(client) as (streams, heard):
             for text in ("one", "two"):
                 token.write_text(text)
                 streams.open(1, get("/x"))
@@ -232,14 +188,14 @@ def test_a_401_is_tried_once_more_with_a_token_that_is_read_again(tmp_path: Path
 
     with Peer(script, authority.server("127.0.0.1")) as peer:
         environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(peer.port)}
-        answer = _ask(connect_to(ApiAccess(), environment=environment, service_account=str(tmp_path)))
+        answer = ask(connect_to(ApiAccess(), environment=environment, service_account=str(tmp_path)))
         assert (answer.status, answer.body) == (200, b"ok")
         assert [asked.headers["authorization"] for asked in peer.asked] == ["Bearer old", "Bearer new"]
 
 
 def test_a_401_is_passed_on_after_one_more_attempt(tmp_path: Path, authority: Authority) -> None:
     with Peer(_demanding("other"), authority.server("127.0.0.1")) as peer:
-        answer = _ask(_client(tmp_path, peer, _trusting(authority), {"token": SECRET}))
+        answer = ask(_client(tmp_path, peer, _trusting(authority), {"token": SECRET}))
         assert (answer.status, answer.body, answer.failure) == (401, b"Status", None)
         assert len(peer.asked) == 2
 
@@ -248,7 +204,7 @@ def test_a_401_makes_a_plugin_run_again_once(tmp_path: Path, authority: Authorit
     user = plugin(tmp_path, "give(token=f'token-{runs}')")
     with (
         Peer(_demanding("token-2"), authority.server("127.0.0.1")) as peer,
-        _open(_client(tmp_path, peer, _trusting(authority), user)) as (streams, heard),
+        streaming(_client(tmp_path, peer, _trusting(authority), user)) as (streams, heard),
     ):
         for owner in range(4):
             streams.open(owner, get("/x"))
@@ -262,16 +218,16 @@ def test_a_401_makes_a_plugin_run_again_once(tmp_path: Path, authority: Authorit
 def test_a_plugin_that_fails_after_a_401_is_told(tmp_path: Path, authority: Authority) -> None:
     body = "give(token='old') if runs == 1 else sys.exit('your session has expired: log in')"
     with Peer(_demanding("new"), authority.server("127.0.0.1")) as peer:
-        answer = _ask(_client(tmp_path, peer, _trusting(authority), plugin(tmp_path, body)))
+        answer = ask(_client(tmp_path, peer, _trusting(authority), plugin(tmp_path, body)))
         assert (answer.status, answer.fault) == (None, Fault.CREDENTIALS)
         assert "your session has expired: log in" in answer.text
         assert len(peer.asked) == 1
 
 
 def test_a_plugin_that_hangs_is_a_failure_of_credentials(tmp_path: Path, authority: Authority) -> None:
-    with Peer(_ok, authority.server("127.0.0.1")) as peer:
+    with Peer(answer_ok, authority.server("127.0.0.1")) as peer:
         user = plugin(tmp_path, "import signal; signal.pause()")
-        answer = _ask(_client(tmp_path, peer, _trusting(authority), user, Limits(load=1.0)))
+        answer = ask(_client(tmp_path, peer, _trusting(authority), user, Limits(load=1.0)))
         assert answer.fault is Fault.CREDENTIALS
         assert "no credentials within 1 s" in answer.text
 
@@ -279,38 +235,38 @@ def test_a_plugin_that_hangs_is_a_failure_of_credentials(tmp_path: Path, authori
 def test_an_edited_kubeconfig_is_used_after_a_401(tmp_path: Path, authority: Authority) -> None:
     with Peer(_demanding("new"), authority.server("127.0.0.1")) as peer:
         client = _client(tmp_path, peer, _trusting(authority), {"token": "old"})
-        assert _ask(client).status == 401
+        assert ask(client).status == 401
         server = {"server": f"https://127.0.0.1:{peer.port}"} | _trusting(authority)
         kubeconfig(tmp_path, server, {"token": "new"})
-        assert _ask(client).status == 200
+        assert ask(client).status == 200
 
 
 def test_a_new_ca_in_a_file_is_believed_from_the_next_connection_on(tmp_path: Path, authority: Authority) -> None:
     other = Authority()
     (tmp_path / "ca.crt").write_text(other.pem)
-    with Peer(_ok, authority.server("127.0.0.1")) as peer:
+    with Peer(answer_ok, authority.server("127.0.0.1")) as peer:
         client = _client(tmp_path, peer, {"certificate-authority": "ca.crt"}, {})
-        assert _ask(client).fault is Fault.TLS
+        assert ask(client).fault is Fault.TLS
         (tmp_path / "ca.crt").write_text(other.pem + authority.pem)
-        assert _ask(client).status == 200
+        assert ask(client).status == 200
 
 
 def test_over_http_no_token_is_sent(tmp_path: Path) -> None:
-    with Peer(_ok) as peer:
+    with Peer(answer_ok) as peer:
         path = kubeconfig(tmp_path, {"server": f"http://127.0.0.1:{peer.port}"}, {"token": SECRET})
-        assert _ask(connect_to(ApiAccess(path))).status == 200
+        assert ask(connect_to(ApiAccess(path))).status == 200
         assert "authorization" not in peer.asked[0].headers
 
 
 def test_a_redirect_is_not_followed(tmp_path: Path, authority: Authority) -> None:
-    with Peer(_ok) as elsewhere:
+    with Peer(answer_ok) as elsewhere:
 
         def script(talk: Talk) -> None:
             talk.request()
             talk.send(b"HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:%d/\r\n\r\n" % elsewhere.port)
 
         with Peer(script) as peer:
-            answer = _ask(connect_to(ApiAccess(endpoint=f"http://127.0.0.1:{peer.port}")))
+            answer = ask(connect_to(ApiAccess(endpoint=f"http://127.0.0.1:{peer.port}")))
             assert (answer.status, answer.headers["location"]) == (307, f"http://127.0.0.1:{elsewhere.port}/")
         assert elsewhere.asked == []
 
@@ -336,9 +292,9 @@ def _connecting(talk: Talk) -> None:
 
 
 def test_a_proxy_connects_us_without_seeing_what_we_say(tmp_path: Path, authority: Authority) -> None:
-    with Peer(_ok, authority.server("127.0.0.1")) as peer, Peer(_connecting) as proxy:
+    with Peer(answer_ok, authority.server("127.0.0.1")) as peer, Peer(_connecting) as proxy:
         cluster = _trusting(authority) | {"proxy-url": f"http://me:p%40ss@127.0.0.1:{proxy.port}"}
-        assert _ask(_client(tmp_path, peer, cluster, {"token": SECRET})).status == 200
+        assert ask(_client(tmp_path, peer, cluster, {"token": SECRET})).status == 200
         asked = proxy.asked[0]
         assert asked.line == f"CONNECT 127.0.0.1:{peer.port} HTTP/1.1"
         assert asked.headers["proxy-authorization"] == "Basic bWU6cEBzcw=="
@@ -364,9 +320,9 @@ def test_trouble_with_a_proxy_names_the_proxy(
         talk.request()
         talk.send(sent)
 
-    with Peer(_ok, authority.server("127.0.0.1")) as peer, Peer(script) as proxy:
+    with Peer(answer_ok, authority.server("127.0.0.1")) as peer, Peer(script) as proxy:
         cluster = _trusting(authority) | {"proxy-url": f"http://me:hunter2@127.0.0.1:{proxy.port}"}
-        answer = _ask(_client(tmp_path, peer, cluster, {"token": SECRET}))
+        answer = ask(_client(tmp_path, peer, cluster, {"token": SECRET}))
         assert answer.fault is fault
         place = f"the proxy http://127.0.0.1:{proxy.port}, to reach https://127.0.0.1:{peer.port}: "
         assert answer.text.startswith(place + told)
@@ -375,8 +331,8 @@ def test_trouble_with_a_proxy_names_the_proxy(
 
 
 def test_a_proxy_that_is_not_there_is_refused_by_its_own_name(tmp_path: Path, authority: Authority) -> None:
-    with Peer(_ok, authority.server("127.0.0.1")) as peer:
+    with Peer(answer_ok, authority.server("127.0.0.1")) as peer:
         cluster = _trusting(authority) | {"proxy-url": f"http://127.0.0.1:{free_port()}"}
-        answer = _ask(_client(tmp_path, peer, cluster, {}))
+        answer = ask(_client(tmp_path, peer, cluster, {}))
         assert answer.fault is Fault.REFUSED
         assert answer.text.startswith("the proxy http://127.0.0.1:")

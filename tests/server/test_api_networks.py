@@ -10,32 +10,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kdns.kube.request import Fault
 from kdns.server.apiclient import ApiAccess, ApiClient, Limits, connect_to
 from kdns.server.dialing import KEEPALIVE_COUNT, KEEPALIVE_IDLE_SECONDS, KEEPALIVE_INTERVAL_SECONDS, dial
-from kdns.server.streams import Streams
-from tests.support.arrivals import Answer, Heard, get
-from tests.support.kubeconfigs import inline, kubeconfig
+from tests.server.scripted import answer_ok, anybody, ask
+from tests.server.serving import free_port
+from tests.support.arrivals import get, stream_threads, streaming, wait_for_no_stream
 from tests.support.peerserver import PATIENCE, Authority, Peer, Talk
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 6\r\n\r\nStatus"
-SECRET = "s3cr3t-t0ken"
 HASTY = Limits(connect=0.3, send=0.3, read=0.3, load=PATIENCE)
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
-def _ok(talk: Talk) -> None:
-    talk.request()
-    talk.send(OK)
 
 
 def _silent(talk: Talk) -> None:
@@ -43,50 +29,7 @@ def _silent(talk: Talk) -> None:
     talk.wait_for_end()
 
 
-@contextmanager
-def _open(client: ApiClient) -> Iterator[tuple[Streams, Heard]]:
-    streams = Streams(client)
-    yield streams, Heard(streams)
-    streams.close_all()
-    for thread in threading.enumerate():
-        if thread.name.startswith("kdns-stream-"):
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
-    streams.release()
-
-
-def _ask(client: ApiClient, *query: tuple[str, str]) -> Answer:
-    with _open(client) as (streams, heard):
-        streams.open(1, get("/api/v1/services", *query))
-        return heard.answer(1)
-
-
-def _client(
-    directory: Path, peer: Peer, cluster: dict[str, Any], user: dict[str, Any], limits: Limits | None = None
-) -> ApiClient:
-    """A client that is told by a kubeconfig to ask the peer."""
-    server = {"server": f"https://127.0.0.1:{peer.port}"} | cluster
-    return connect_to(ApiAccess(kubeconfig(directory, server, user)), limits or Limits())
-
-
-def _anybody(directory: Path, peer: Peer, authority: Authority, limits: Limits | None = None) -> ApiClient:
-    """A client without credentials, which trusts the authority."""
-    (directory / "authority.crt").write_text(authority.pem)
-    access = ApiAccess(endpoint=f"https://127.0.0.1:{peer.port}", ca=str(directory / "authority.crt"))
-    return connect_to(access, limits)
-
-
-def _trusting(authority: Authority) -> dict[str, Any]:
-    return {"certificate-authority-data": inline(authority.pem)}
-
-
 # Networks that fail
-
-
-def _unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _to(port: int, host: str = "127.0.0.1", scheme: str = "http", limits: Limits = HASTY) -> ApiClient:
@@ -94,8 +37,8 @@ def _to(port: int, host: str = "127.0.0.1", scheme: str = "http", limits: Limits
 
 
 def test_a_refused_connection_is_told_as_such() -> None:
-    port = _unused_port()
-    answer = _ask(_to(port))
+    port = free_port()
+    answer = ask(_to(port))
     assert (answer.fault, answer.text) == (
         Fault.REFUSED,
         f"http://127.0.0.1:{port}: connection refused: nothing listens there, at the moment or at all",
@@ -107,17 +50,17 @@ def test_a_name_that_does_not_resolve_is_told_as_such(monkeypatch: pytest.Monkey
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    answer = _ask(_to(6443, "api.example"))
+    answer = ask(_to(6443, "api.example"))
     assert answer.fault is Fault.UNREACHABLE
     assert answer.text == "http://api.example:6443: its name does not resolve: Name or service not known"
 
 
 def test_the_next_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Peer(_ok) as peer:
+    with Peer(answer_ok) as peer:
         stream = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
-        found = [(*stream, ("127.0.0.1", _unused_port())), (*stream, ("127.0.0.1", peer.port))]
+        found = [(*stream, ("127.0.0.1", free_port())), (*stream, ("127.0.0.1", peer.port))]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        assert _ask(_to(6443, "api.example")).status == 200
+        assert ask(_to(6443, "api.example")).status == 200
 
 
 @contextmanager
@@ -134,23 +77,23 @@ def _full() -> Iterator[int]:
 def test_a_connection_that_is_never_made_is_given_up() -> None:
     with _full() as port:
         began = time.monotonic()
-        answer = _ask(_to(port))
+        answer = ask(_to(port))
         assert (answer.fault, answer.text) == (Fault.TIMEOUT, f"http://127.0.0.1:{port}: no connection in 0.3 s")
         assert 0.3 <= time.monotonic() - began < PATIENCE
 
 
 def test_a_stream_that_is_closed_while_it_connects_ends_at_once() -> None:
-    with _full() as port, _open(_to(port, limits=Limits(connect=600.0))) as (streams, heard):
+    with _full() as port, streaming(_to(port, limits=Limits(connect=600.0))) as (streams, heard):
         streams.open(1, get("/x"))
         _wait_for_frame("_wait")
         streams.close(1)
-        _wait_for_no_thread()
+        wait_for_no_stream()
         assert heard.is_quiet()
 
 
 def test_a_handshake_that_is_never_answered_is_given_up(authority: Authority) -> None:
     with Peer(Talk.wait_for_end) as peer:
-        answer = _ask(_to(peer.port, scheme="https"))
+        answer = ask(_to(peer.port, scheme="https"))
         assert (answer.fault, answer.text) == (
             Fault.TIMEOUT,
             f"https://127.0.0.1:{peer.port}: no TLS handshake for 0.3 s",
@@ -160,11 +103,11 @@ def test_a_handshake_that_is_never_answered_is_given_up(authority: Authority) ->
 def test_a_stream_that_is_closed_in_its_handshake_ends_at_once() -> None:
     with Peer(Talk.wait_for_end) as peer:
         client = _to(peer.port, scheme="https", limits=Limits(connect=600.0))
-        with _open(client) as (streams, heard):
+        with streaming(client) as (streams, heard):
             streams.open(1, get("/x"))
             _wait_for_frame("start_tls")
             streams.close(1)
-            _wait_for_no_thread()
+            wait_for_no_stream()
             assert heard.is_quiet()
         peer.wait_until_idle()
 
@@ -179,8 +122,8 @@ def test_a_connection_that_falls_silent_is_given_up(tmp_path: Path, authority: A
         talk.wait_for_end()
 
     with Peer(script, authority.server("127.0.0.1")) as peer:
-        client = _anybody(tmp_path, peer, authority, Limits(read=0.3))
-        answer = _ask(client)
+        client = anybody(tmp_path, peer, authority, Limits(read=0.3))
+        answer = ask(client)
         assert answer.fault is Fault.TIMEOUT
         assert answer.text.endswith("nothing heard for 0.3 s")
         assert answer.status == (200 if sent.endswith(b"\r\n\r\n") else None)
@@ -199,7 +142,7 @@ def test_the_read_limit_is_for_silence_and_not_for_the_whole(tmp_path: Path, aut
             talk.send(b"x")
 
     with Peer(script) as peer:
-        answer = _ask(_to(peer.port, limits=Limits(read=1.0)))
+        answer = ask(_to(peer.port, limits=Limits(read=1.0)))
         assert (answer.body, answer.failure) == (b"x" * 12, None)
 
 
@@ -215,7 +158,7 @@ def test_a_reset_in_mid_stream_is_broken_after_what_came_before(tmp_path: Path, 
 
     with (
         Peer(script, authority.server("127.0.0.1")) as peer,
-        _open(_anybody(tmp_path, peer, authority)) as (streams, heard),
+        streaming(anybody(tmp_path, peer, authority)) as (streams, heard),
     ):
         streams.open(1, get("/x"))
         heard.received(1, 16)
@@ -233,7 +176,7 @@ def test_an_end_of_tls_in_mid_stream_is_broken(tmp_path: Path, authority: Author
             talk.sock = talk.sock.unwrap()
 
     with Peer(script, authority.server("127.0.0.1")) as peer:
-        answer = _ask(_anybody(tmp_path, peer, authority))
+        answer = ask(anybody(tmp_path, peer, authority))
         assert (answer.body, answer.fault) == (b"ab", Fault.BROKEN)
 
 
@@ -248,7 +191,7 @@ def test_over_tls_a_body_without_a_length_is_not_whole_before_the_server_says_so
 
     with (
         Peer(script, authority.server("127.0.0.1")) as peer,
-        _open(_anybody(tmp_path, peer, authority)) as (streams, heard),
+        streaming(anybody(tmp_path, peer, authority)) as (streams, heard),
     ):
         streams.open(1, get("/whole"))
         assert heard.answer(1).failure is None
@@ -260,12 +203,12 @@ def test_over_tls_a_body_without_a_length_is_not_whole_before_the_server_says_so
 def test_a_closed_stream_ends_its_connection_at_once(tmp_path: Path, authority: Authority) -> None:
     with (
         Peer(_silent, authority.server("127.0.0.1")) as peer,
-        _open(_anybody(tmp_path, peer, authority)) as (streams, heard),
+        streaming(anybody(tmp_path, peer, authority)) as (streams, heard),
     ):
         streams.open(1, get("/x"))
         peer.wait_for_requests(1)
         streams.close(1)
-        _wait_for_no_thread()
+        wait_for_no_stream()
         peer.wait_until_idle()
         assert heard.is_quiet()
 
@@ -282,7 +225,7 @@ def test_a_large_body_over_tls_comes_whole_however_its_chunks_lie(tmp_path: Path
         talk.send(stream + b"%x\r\n%s\r\n0\r\n\r\n" % (len(rest), rest))
 
     with Peer(script, authority.server("127.0.0.1")) as peer:
-        answer = _ask(_anybody(tmp_path, peer, authority))
+        answer = ask(anybody(tmp_path, peer, authority))
         assert answer.failure is None
         assert answer.body == body
 
@@ -290,7 +233,7 @@ def test_a_large_body_over_tls_comes_whole_however_its_chunks_lie(tmp_path: Path
 def test_many_connections_over_tls_leave_nothing_behind(tmp_path: Path, authority: Authority) -> None:
     with (
         Peer(_silent, authority.server("127.0.0.1")) as peer,
-        _open(_anybody(tmp_path, peer, authority)) as (streams, heard),
+        streaming(anybody(tmp_path, peer, authority)) as (streams, heard),
     ):
         before = len(os.listdir("/proc/self/fd"))
         for round_ in range(200):
@@ -299,7 +242,7 @@ def test_many_connections_over_tls_leave_nothing_behind(tmp_path: Path, authorit
             if round_ % 2:
                 peer.wait_for_requests(asked + 1)
         streams.close_all()
-        _wait_for_no_thread()
+        wait_for_no_stream()
         assert heard.is_quiet()
         deadline = time.monotonic() + PATIENCE
         while len(os.listdir("/proc/self/fd")) > before:
@@ -320,26 +263,15 @@ def test_a_dead_path_is_noticed_by_the_kernel() -> None:
     os.close(cancel)
 
 
-def _stream_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("kdns-stream-")]
-
-
-def _wait_for_no_thread() -> None:
-    for thread in _stream_threads():
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
-
-
 def _wait_for_frame(name: str) -> None:
     """Wait until a stream's thread is in a function of this name."""
     deadline = time.monotonic() + PATIENCE
-    while name not in {name for thread in _stream_threads() for name in _functions(thread)}:
+    while name not in {name for thread in stream_threads() for name in _functions(thread)}:
         assert time.monotonic() < deadline
         time.sleep(0)
 
 
 def _functions(thread: threading.Thread) -> Iterator[str]:
-
     frame = sys._current_frames().get(thread.ident or 0)
     while frame is not None:
         yield frame.f_code.co_name

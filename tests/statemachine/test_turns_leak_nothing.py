@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import os
 import select
-import threading
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from kdns.server.apiclient import ApiAccess, connect_to
 from kdns.server.sources import schema_options
 from kdns.server.status import Origin, SourceStatus
 from kdns.wire.name import from_text
+from tests.support.arrivals import stream_threads
 from tests.support.fakeapi.builders import endpoint_slice, headless, namespace, port
 from tests.support.fakeapi.faults import Cut, Fault, Reply
 from tests.support.fakeapi.server import FakeApiServer
@@ -104,10 +104,6 @@ FAULTS: list[Fault] = [Reply("500"), Reply("401"), Reply("410"), Reply("429"), C
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
-
-
-def stream_threads() -> list[threading.Thread]:
-    return [one for one in threading.enumerate() if one.name.startswith("kdns-stream-")]
 
 
 def test_hundreds_of_breakdowns_leave_no_thread_no_descriptor_and_no_memory(tmp_path: Path) -> None:

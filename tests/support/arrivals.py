@@ -1,20 +1,23 @@
 """What has come on Streams, waited for by its eventfd, as control does it.
 
-    heard = Heard(streams)
-    streams.open(1, get("/api/v1/services"))
-    answer = heard.answer(1)                  # waits for its end
-    assert (answer.status, answer.body) == (200, b"...")
+    with streaming(client) as (streams, heard):
+        streams.open(1, get("/api/v1/services"))
+        answer = heard.answer(1)                  # waits for its end
+        assert (answer.status, answer.body) == (200, b"...")
 """
 
 from __future__ import annotations
 
 import itertools
 import select
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from kdns.kube.request import Failure, Fault, Headers, Request
+from kdns.server.apiclient import ApiClient
 from kdns.server.streams import Arrival, Ended, Failed, Opened, Received, Streams
 from tests.support.peerserver import PATIENCE
 
@@ -103,3 +106,27 @@ class Heard:
             elif isinstance(arrival.what, Failed):
                 answer.failure = arrival.what.failure
         return answer
+
+
+@contextmanager
+def streaming(client: ApiClient, **how: int) -> Iterator[tuple[Streams, Heard]]:
+    """Streams of a client, and what comes of them; no thread of theirs is left afterwards."""
+    streams = Streams(client, **how)
+    try:
+        yield streams, Heard(streams)
+    finally:
+        streams.close_all()
+        wait_for_no_stream()
+        streams.release()
+
+
+def stream_threads() -> list[threading.Thread]:
+    """The threads of all streams that there are."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("kdns-stream-")]
+
+
+def wait_for_no_stream() -> None:
+    """Wait for the ends of all streams' threads."""
+    for thread in stream_threads():
+        thread.join(PATIENCE)
+        assert not thread.is_alive()

@@ -25,13 +25,12 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, Self, cast
 
-from tests.support.fakeapi import kubeconfig
 from tests.support.fakeapi.apiserver import Behaviour
 from tests.support.fakeapi.cache import End
 from tests.support.fakeapi.cluster import FakeCluster
 from tests.support.fakeapi.control import REMEMBERED, Control, Proxy
+from tests.support.fakeapi.endpoint import Endpoint
 from tests.support.fakeapi.journal import Journal
-from tests.support.fakeapi.resources import Json
 from tests.support.fakeapi.server import HOST, FakeApiServer
 from tests.support.fakeapi.tls import Certificates, certificates
 from tests.support.stopping import stop
@@ -57,15 +56,15 @@ class _Setup:
     host: str
 
 
-class FakeApiProcess:
+class FakeApiProcess(Endpoint):
     """As FakeApiServer; `directory` is where the journal goes, `prefix` a command that the process is started by."""
 
     def __init__(
         self, directory: Path, *, tls: bool = True, framing: str = "real", port: int = 0,
         behaviour: Behaviour | None = None, host: str = HOST, prefix: Sequence[str] = (),
     ) -> None:  # fmt: skip
+        super().__init__(host, port, tls, certificates())
         self.control = cast(Control, Proxy(self._call))
-        self.certificates = certificates()
         self._setup = _Setup(
             port, tls, framing, str(directory / "fakeapi.journal"), self.certificates, behaviour or Behaviour(),
             host,
@@ -74,29 +73,11 @@ class FakeApiProcess:
         self._remembered: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
-        self.port = port
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.kill()
-
-    @property
-    def url(self) -> str:
-        return f"{'https' if self._setup.has_tls else 'http'}://{self._setup.host}:{self.port}"
-
-    @property
-    def ca(self) -> bytes:
-        return self.certificates.ca if self._setup.has_tls else b""
 
     @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
-
-    def kubeconfig(self, path: Path, user: Json | None = None) -> Path:
-        return kubeconfig.write(path, kubeconfig.kubeconfig(self.url, self.ca, user))
 
     def start(self) -> Self:
         """Start, on the same port as before and with what was written before."""
@@ -121,10 +102,6 @@ class FakeApiProcess:
         self._process.wait()
         self._pipe.close()
         self._process = self._pipe = None
-
-    def restart(self) -> None:
-        self.kill()
-        self.start()
 
     def stop(self) -> None:
         """Make it silent with open sockets."""

@@ -24,18 +24,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from email.utils import formatdate
-from pathlib import Path
 from typing import Any, Self, cast
 
-from tests.support.fakeapi import kubeconfig
 from tests.support.fakeapi.apiserver import ApiRequest
 from tests.support.fakeapi.cache import End, Watch
 from tests.support.fakeapi.cluster import FakeCluster
 from tests.support.fakeapi.control import Control, Proxy
+from tests.support.fakeapi.endpoint import Endpoint
 from tests.support.fakeapi.faults import Cut
 from tests.support.fakeapi.http import CUTTERS, HEAD_OCTETS_MAX, Cutter, framed, read_request
 from tests.support.fakeapi.lists import Wait
-from tests.support.fakeapi.resources import Json
 from tests.support.fakeapi.statuses import LAST_CHUNK, Response
 from tests.support.fakeapi.tls import Certificates, certificates
 
@@ -54,26 +52,23 @@ class _Broken(Exception):
         self.cut = cut
 
 
-class FakeApiServer:
-    """Starts with `with` or start(); `replica` is which of the cluster's servers it is.
+class FakeApiServer(Endpoint):
+    """Starts with `with` or start(); `replica` is which of the cluster's servers it is, None for any at each request.
 
     tls: False for plain HTTP. framing: one of CUTTERS, may change at any time. port: 0 for any that is free.
     host: the address that it listens on; certificates are for loopback and `localhost`.
     """
 
     def __init__(
-        self, cluster: FakeCluster | None = None, *, replica: int = 0, tls: bool = True, framing: str = "real",
-        port: int = 0, pairs: Certificates | None = None, host: str = HOST,
+        self, cluster: FakeCluster | None = None, *, tls: bool = True, framing: str = "real", port: int = 0,
+        pairs: Certificates | None = None, host: str = HOST,
     ) -> None:  # fmt: skip
-        self._host = host
+        super().__init__(host, port, tls, pairs or certificates())
         self._cluster = cluster or FakeCluster(epoch=time.time() - time.monotonic(), now=time.monotonic())
         self._control = Control(self._cluster, time.monotonic)
         self.control = cast(Control, Proxy(self._call))
-        self.certificates = pairs or certificates()
         self.framing = framing
         self.replica: int | None = 0
-        self.port = port
-        self._has_tls = tls
         self._presented = "trusted"
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -82,24 +77,6 @@ class FakeApiServer:
         self._writers: set[asyncio.StreamWriter] = set()
         self._waiters: set[asyncio.Future[None]] = set()
         self._is_stalled = False
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.kill()
-
-    @property
-    def url(self) -> str:
-        return f"{'https' if self._has_tls else 'http'}://{self._host}:{self.port}"
-
-    @property
-    def ca(self) -> bytes:
-        return self.certificates.ca if self._has_tls else b""
-
-    def kubeconfig(self, path: Path, user: Json | None = None) -> Path:
-        """Write a kubeconfig; the administrator's with a token, unless another user is given (see kubeconfig)."""
-        return kubeconfig.write(path, kubeconfig.kubeconfig(self.url, self.ca, user))
 
     def start(self) -> Self:
         """Listen, on the same port as before."""
@@ -121,10 +98,6 @@ class FakeApiServer:
             self._in_loop(lambda: self._cluster.end_watches(end=End.CLEAN))
             self._in_loop(lambda: None)
         self._stop(End.CLEAN)
-
-    def restart(self) -> None:
-        self.kill()
-        self.start()
 
     def refuse(self) -> None:
         """Close the listener: new connections are refused, those that are open go on."""
@@ -214,9 +187,9 @@ class FakeApiServer:
     async def _listen(self) -> None:
         if self._listener is not None:
             return
-        context = self.certificates.server_context(self._presented) if self._has_tls else None
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        self._listener = socket.create_server((self._host, self.port), family=family)
+        context = self.certificates.server_context(self._presented) if self.has_tls else None
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._listener = socket.create_server((self.host, self.port), family=family)
         self._listener.setblocking(False)
         self.port = self._listener.getsockname()[1]
         self._accepting = asyncio.create_task(self._accept(self._listener, context))

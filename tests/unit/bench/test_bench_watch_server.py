@@ -39,7 +39,7 @@ from kdns.kube.schema import SchemaOptions
 from kdns.server.apiclient import ApiAccess, connect_to
 from kdns.server.response import Response
 from kdns.server.streams import Streams
-from tests.support.arrivals import Heard, get
+from tests.support.arrivals import Heard, get, streaming
 
 PLAN = Plan(services=20, endpoints=7)
 
@@ -157,14 +157,11 @@ def _served(tmp_path: Path) -> Iterator[tuple[ApiServer, Heard, Streams, Callabl
 
         thread = threading.Thread(target=step)
         thread.start()
-        streams = Streams(connect_to(ApiAccess(kubeconfig=str(server.write_kubeconfig(tmp_path / "config")))))
+        client = connect_to(ApiAccess(kubeconfig=str(server.write_kubeconfig(tmp_path / "config"))))
         try:
-            yield server, Heard(streams), streams, todo.append
+            with streaming(client) as (streams, heard):
+                yield server, heard, streams, todo.append
         finally:
-            streams.close_all()
-            for reader in [one for one in threading.enumerate() if one.name.startswith("kdns-stream-")]:
-                reader.join()
-            streams.release()
             over.set()
             thread.join()
 

@@ -226,14 +226,15 @@ def apply(objects: dict[Key, Change], changes: Iterable[Change]) -> None:
 
 
 def synced(*names: str) -> Driven:
+    """In sync with Services of these names, and watching."""
     driven = Driven()
-    driven.sync(*(added(name, version) for version, name in enumerate(names or ("web",), 10)))
+    driven.sync(*(added(name, version) for version, name in enumerate(names, 10)))
     return driven
 
 
 def rewatching() -> Driven:
     """In sync, and about to open the next watch."""
-    driven = synced()
+    driven = synced("web")
     driven.now += 300
     driven.end()
     return driven

@@ -27,13 +27,8 @@ from tests.unit.kube.reflecting import (
     end_bookmark,
     modified,
     service_keys,
+    synced,
 )
-
-
-def synced(*names: str) -> Driven:
-    driven = Driven()
-    driven.sync(*(added(name, version) for version, name in enumerate(names, 10)))
-    return driven
 
 
 def relisting(*names: str) -> Driven:

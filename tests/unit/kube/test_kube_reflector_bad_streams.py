@@ -85,7 +85,7 @@ def test_initial_events_that_end_in_the_middle_begin_anew_and_in_pages_after_som
     "bad", [BROKEN_LINE, b"<html>", b'{"type":"ADDED","object":{"metadata":{"name":"\xff"}}}', b"7"]
 )
 def test_a_line_that_cannot_be_read_breaks_the_watch_but_is_no_reason_to_list(bad: bytes) -> None:
-    driven = synced()
+    driven = synced("web")
     outcome = driven.feed(modified("web", 150, "10.96.0.3"), bad, deleted("web", 151))
     assert [change.key for change in outcome.changes] == service_keys("web")
     assert driven.purpose == "watch"
@@ -96,7 +96,7 @@ def test_a_line_that_cannot_be_read_breaks_the_watch_but_is_no_reason_to_list(ba
 
 @pytest.mark.parametrize("bad", [BROKEN_LINE, error(500, "InternalError", "cannot decode object"), error(0, "", "")])
 def test_a_bad_event_in_the_way_is_gone_round_by_a_list(bad: bytes | dict[str, object]) -> None:
-    driven = synced()
+    driven = synced("web")
     for _ in range(SPOILED_MAX - 1):
         driven.feed(bad)
         assert driven.purpose == "watch"
@@ -107,7 +107,7 @@ def test_a_bad_event_in_the_way_is_gone_round_by_a_list(bad: bytes | dict[str, o
 
 
 def test_bad_events_with_progress_between_them_do_not_add_up() -> None:
-    driven = synced()
+    driven = synced("web")
     for version in range(200, 210):
         driven.feed(modified("web", version), BROKEN_LINE)
         assert driven.purpose == "watch"
@@ -115,7 +115,7 @@ def test_bad_events_with_progress_between_them_do_not_add_up() -> None:
 
 
 def test_a_bad_event_that_comes_late_adds_up_all_the_same() -> None:
-    driven = synced()
+    driven = synced("web")
     for _ in range(SPOILED_MAX):
         driven.now += 5
         driven.reflector.wake(driven.now)
@@ -125,7 +125,7 @@ def test_a_bad_event_that_comes_late_adds_up_all_the_same() -> None:
 
 
 def test_an_internal_error_in_a_watch_is_no_reason_to_list() -> None:
-    driven = synced()
+    driven = synced("web")
     driven.feed(error(500, "InternalError", "etcdserver: leader changed"))
     assert driven.purpose == "watch"
     assert driven.query["resourceVersion"] == "100"
@@ -133,13 +133,13 @@ def test_an_internal_error_in_a_watch_is_no_reason_to_list() -> None:
 
 
 def test_an_error_event_of_a_version_ahead_of_the_server_leads_to_a_list() -> None:
-    driven = synced()
+    driven = synced("web")
     driven.feed(error(504, "Timeout", "Timeout: Too large resource version: 100, current: 90"))
     assert driven.purpose == "watch list"
 
 
 def test_a_line_without_end_is_given_up() -> None:
-    driven = synced()
+    driven = synced("web")
     block = b"x" * (1 << 20)
     for _ in range(MAX_LINE_OCTETS // len(block) + 1):
         driven.feed_octets(block)
@@ -159,7 +159,7 @@ def test_a_page_of_a_captive_portal_is_not_taken_for_a_watch() -> None:
 
 @pytest.mark.parametrize("event", [modified("web", 90), bookmark(90), deleted("web", 90), added("new", 90)])
 def test_a_version_that_goes_back_is_a_store_that_was_restored(event: dict[str, object]) -> None:
-    driven = synced()
+    driven = synced("web")
     outcome = driven.feed(event)
     assert outcome.changes == []
     assert driven.purpose == "watch list"
@@ -172,7 +172,7 @@ def test_a_version_that_goes_back_is_a_store_that_was_restored(event: dict[str, 
 
 
 def test_after_a_restore_the_same_version_proves_nothing() -> None:
-    driven = synced()
+    driven = synced("web")
     driven.feed(bookmark(90))
     driven.open()
     outcome = driven.feed(added("web", 10, "10.96.0.77"), end_bookmark(91))
@@ -194,14 +194,14 @@ def test_the_silence_of_a_restored_store_is_found_out_by_the_probe() -> None:
 
 @pytest.mark.parametrize("version", [100, 101])
 def test_a_probe_that_is_level_or_ahead_is_no_restore(version: int) -> None:
-    driven = synced()
+    driven = synced("web")
     driven.wake()
     driven.answer(page(version))
     assert driven.purpose == "watch"
 
 
 def test_a_relist_that_ends_with_an_older_version_is_read_once_more_in_full() -> None:
-    driven = synced()
+    driven = synced("web")
     driven.feed(EXPIRED)
     driven.open()
     outcome = driven.feed(added("web", 10), end_bookmark(50))
@@ -214,7 +214,7 @@ def test_a_relist_that_ends_with_an_older_version_is_read_once_more_in_full() ->
 
 
 def test_versions_that_cannot_be_compared_are_followed() -> None:
-    driven = synced()
+    driven = synced("web")
     event = modified("web", 0)
     event["object"]["metadata"]["resourceVersion"] = "opaque-7"
     assert len(driven.feed(event).changes) == 1
@@ -222,7 +222,7 @@ def test_versions_that_cannot_be_compared_are_followed() -> None:
 
 
 def test_a_probe_that_cannot_be_read_is_repeated_and_then_all_is_listed() -> None:
-    driven = synced()
+    driven = synced("web")
     driven.wake()
     for _ in range(SPOILED_MAX - 1):
         driven.answer(b"<html>")

@@ -39,7 +39,7 @@ BROKEN_LINE = b'{"type":"MODIFIED","object":{"metadata":{"name":"we'
 
 @pytest.mark.parametrize("fault", Fault)
 def test_whatever_breaks_in_transport_a_watch_goes_on_from_the_last_version(fault: Fault) -> None:
-    driven = synced()
+    driven = synced("web")
     driven.feed(modified("web", 150))
     driven.fail(Failure(fault, "the reason"))
     assert driven.purpose == "watch"
@@ -50,7 +50,7 @@ def test_whatever_breaks_in_transport_a_watch_goes_on_from_the_last_version(faul
 
 
 def test_a_line_that_was_cut_in_the_middle_is_dropped_and_the_version_stays() -> None:
-    driven = synced()
+    driven = synced("web")
     driven.feed(modified("web", 150))
     driven.feed_octets(lines(modified("web", 160))[:40])
     driven.fail()
@@ -60,7 +60,7 @@ def test_a_line_that_was_cut_in_the_middle_is_dropped_and_the_version_stays() ->
 
 
 def test_half_a_line_at_a_regular_end_is_dropped_too() -> None:
-    driven = synced()
+    driven = synced("web")
     driven.now += 400
     driven.feed_octets(BROKEN_LINE)
     driven.end()
@@ -70,7 +70,7 @@ def test_half_a_line_at_a_regular_end_is_dropped_too() -> None:
 
 
 def test_failures_are_told_once_and_their_end_with_its_length() -> None:
-    driven = synced()
+    driven = synced("web")
     driven.fail()
     for _ in range(5):
         driven.now = driven.reflector.request.due
@@ -100,7 +100,7 @@ def test_what_does_not_pass_by_itself_is_an_error(fault: Fault) -> None:
 
 
 def test_a_watch_that_opens_is_not_yet_the_end_of_the_trouble() -> None:
-    driven = synced()
+    driven = synced("web")
     driven.fail()
     assert driven.open().notices == []
     driven.feed_octets(b"")
@@ -109,7 +109,7 @@ def test_a_watch_that_opens_is_not_yet_the_end_of_the_trouble() -> None:
 
 
 def test_backoff_grows_over_watches_that_break_and_is_reset_by_two_good_minutes() -> None:
-    driven = synced()
+    driven = synced("web")
     for _ in range(10):
         driven.now = max(driven.now, driven.reflector.request.due)
         driven.open()
@@ -149,7 +149,7 @@ def test_the_time_to_answer_begins_when_the_request_is_due() -> None:
 
 
 def test_a_silent_watch_is_asked_about_by_a_probe_and_resumed() -> None:
-    driven = synced()
+    driven = synced("web")
     driven.wake()
     assert driven.now == START + WATCH_IDLE_SECONDS
     assert driven.purpose == "probe"
@@ -166,7 +166,7 @@ def test_a_silent_watch_is_asked_about_by_a_probe_and_resumed() -> None:
 
 
 def test_a_resource_in_silence_for_hours_costs_two_requests_each_time_and_no_line_in_the_log() -> None:
-    driven = synced()
+    driven = synced("web")
     for _ in range(40):
         while driven.reflector.is_live or driven.purpose != "probe":
             driven.wake()
@@ -178,14 +178,14 @@ def test_a_resource_in_silence_for_hours_costs_two_requests_each_time_and_no_lin
 
 
 def test_any_octet_of_a_watch_breaks_the_silence() -> None:
-    driven = synced()
+    driven = synced("web")
     driven.now += WATCH_IDLE_SECONDS - 1
     driven.feed_octets(b"{")
     assert driven.reflector.wake_at == driven.now + WATCH_IDLE_SECONDS
 
 
 def test_a_probe_that_is_not_answered_is_asked_again() -> None:
-    driven = synced()
+    driven = synced("web")
     driven.wake()
     driven.fail(REFUSED)
     assert driven.purpose == "probe"
@@ -194,7 +194,7 @@ def test_a_probe_that_is_not_answered_is_asked_again() -> None:
 
 
 def test_a_probe_that_stalls_is_asked_again() -> None:
-    driven = synced()
+    driven = synced("web")
     driven.wake()
     driven.open()
     driven.wake()
@@ -203,7 +203,7 @@ def test_a_probe_that_stalls_is_asked_again() -> None:
 
 
 def test_where_a_probe_is_refused_the_watch_is_tried() -> None:
-    driven = synced()
+    driven = synced("web")
     driven.wake()
     driven.refuse("list_forbidden")
     assert driven.purpose == "watch"

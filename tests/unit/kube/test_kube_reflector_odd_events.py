@@ -24,13 +24,8 @@ from tests.unit.kube.reflecting import (
     lines,
     modified,
     service_keys,
+    synced,
 )
-
-
-def synced(*names: str) -> Driven:
-    driven = Driven()
-    driven.sync(*(added(name, version) for version, name in enumerate(names, 10)))
-    return driven
 
 
 def without_address(name: str, version: int) -> dict[str, Any]:

@@ -154,10 +154,7 @@ def test_the_time_of_the_start_and_of_silence_are_told(api: FakeApiServer, acces
 def test_what_a_snapshot_says_is_there_at_once_and_given_back_until_it_is_confirmed(
     api: FakeApiServer, following: Following, access: ApiAccess
 ) -> None:
-    following.keep(None)
-    following.until(lambda: following.source.is_confirmed)
-    following.until(lambda: taken_now(following.source).cluster != "")
-    taken = taken_now(following.source)
+    taken = taken_once_whole(following)
     following.source.close()
 
     second = Following(connect_to(access))
@@ -181,10 +178,7 @@ def test_what_a_snapshot_says_is_there_at_once_and_given_back_until_it_is_confir
 def test_a_snapshot_that_is_behind_what_others_answer_is_listed_anew_and_no_serial_goes_back(
     api: FakeApiServer, following: Following, access: ApiAccess
 ) -> None:
-    following.keep(None)
-    following.until(lambda: following.source.is_confirmed)
-    following.until(lambda: taken_now(following.source).cluster != "")
-    taken = taken_now(following.source)
+    taken = taken_once_whole(following)
     assert taken.serial is not None
     second = Following(connect_to(access), former_serial=taken.serial + 5)
     second.keep(taken)
@@ -208,6 +202,14 @@ def taken_now(source: ApiSource) -> Snapshot:
     found = source.snapshot(time.monotonic(), time.time())
     assert found is not None
     return found
+
+
+def taken_once_whole(following: Following) -> Snapshot:
+    """A snapshot of all that there is, with the cluster's identity."""
+    following.keep(None)
+    following.until(lambda: following.source.is_confirmed)
+    following.until(lambda: taken_now(following.source).cluster != "")
+    return taken_now(following.source)
 
 
 def test_what_is_not_whole_is_no_snapshot(following: Following) -> None:

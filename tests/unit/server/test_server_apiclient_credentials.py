@@ -79,9 +79,9 @@ def test_a_broken_token_is_told_without_being_shown(tmp_path: Path, content: str
 
 def test_a_file_that_is_no_text_or_no_end_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ca").write_bytes(b"\xff\xff")
-    with pytest.raises(CredentialsError, match="not text"):
+    with pytest.raises(CredentialsError, match="ca: cannot be read: not UTF-8"):
         FileSource(ca=str(tmp_path / "ca")).prepare()
-    with pytest.raises(CredentialsError, match="too large"):
+    with pytest.raises(CredentialsError, match="/dev/zero: cannot be read: too large"):
         FileSource(ca="/dev/zero").prepare()
 
 

@@ -10,55 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from kdns.kube.objects import Object
 from kdns.kube.request import Severity
-from kdns.kube.snapshot import Section, Snapshot
-from kdns.server.snapshots import (
-    MIN_INTERVAL_SECONDS,
-    REFRESHES_PER_MAX_AGE,
-    SnapshotFile,
-    SnapshotWriter,
-)
-from tests.unit.kube.builders import namespace
-
-HERE = "https://10.0.0.1:6443"
-NOW = 1_800_000_000.0
-DAY = 86400.0
-PATIENCE = 20.0  # for what takes milliseconds: a test that fails fails late, no test waits that long
-TREE = str(Path(__file__).parents[3])
-
-
-def snapshot(*names: str) -> Snapshot:
-    objects: tuple[Object, ...] = tuple(map(namespace, names or ("shop",)))
-    return Snapshot(HERE, "uid", NOW, (Section("/api/v1/namespaces", "7", objects),))
-
-
-OLD, NEW = [snapshot("old")], [snapshot("new")]
-LARGE = [snapshot(*(f"namespace-number-{at}" for at in range(5000)))]
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> SnapshotFile:
-    return SnapshotFile(str(tmp_path / "clusters.kdns"))
-
-
-def held(file: SnapshotFile) -> list[Snapshot]:
-    return list(file.load([HERE], NOW, DAY).snapshots.values())
-
-
-def told(file: SnapshotFile) -> tuple[Severity, str]:
-    """The one line that the log is told when nothing can be used."""
-    chosen = file.load([HERE], NOW, DAY)
-    assert not chosen.snapshots
-    (notice,) = chosen.notices
-    assert notice.text.startswith(f"snapshot {file.path}: ")
-    return notice.severity, notice.text.removeprefix(f"snapshot {file.path}: ")
-
-
-def leftovers(file: SnapshotFile) -> list[Path]:
-    directory = Path(file.path).parent
-    return [directory / name for name in os.listdir(directory) if name.endswith(".kdns-tmp")]
-
+from kdns.kube.snapshot import Snapshot
+from kdns.server.snapshots import MIN_INTERVAL_SECONDS, REFRESHES_PER_MAX_AGE, SnapshotFile, SnapshotWriter
+from tests.unit.server.snapshotting import DAY, LARGE, NEW, OLD, PATIENCE, held
 
 # The writer's pace
 
@@ -255,7 +210,8 @@ def test_a_disk_that_hangs_is_not_waited_for(driven: Driven, is_under_way: bool)
     driven.end()
 
 
-def test_what_the_writer_wrote_is_what_the_next_start_loads(file: SnapshotFile) -> None:
+def test_what_the_writer_wrote_is_what_the_next_start_loads(tmp_path: Path) -> None:
+    file = SnapshotFile(str(tmp_path / "clusters.kdns"))
     ended = threading.Event()
     writer = SnapshotWriter(file, DAY, ended.set)
     writer.note_change()

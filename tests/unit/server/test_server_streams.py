@@ -24,7 +24,7 @@ from kdns.server.streams import (
     Received,
     Streams,
 )
-from tests.support.arrivals import Heard, get
+from tests.support.arrivals import Heard, get, stream_threads, streaming, wait_for_no_stream
 from tests.support.peerserver import PATIENCE, Peer, Talk
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -35,21 +35,8 @@ LAST = b"0\r\n\r\n"
 def _streams(script: Callable[[Talk], None], **how: int) -> Iterator[tuple[Streams, Heard, Peer]]:
     with Peer(script) as peer:
         client = connect_to(ApiAccess(endpoint=f"http://127.0.0.1:{peer.port}"), Limits(read=PATIENCE))
-        streams = Streams(client, **how)
-        yield streams, Heard(streams), peer
-        streams.close_all()
-        _wait_for_threads()
-        streams.release()
-
-
-def _threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("kdns-stream-")]
-
-
-def _wait_for_threads() -> None:
-    for thread in _threads():
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
+        with streaming(client, **how) as (streams, heard):
+            yield streams, heard, peer
 
 
 def _until(condition: Callable[[], bool]) -> None:
@@ -260,7 +247,7 @@ def test_one_take_is_a_bounded_batch_and_the_rest_stays_signalled() -> None:
     with _streams(_answering(b"x" * (3 * BATCH_OCTETS))) as (streams, heard, peer):
         streams.open(1, get("/x"))
         peer.wait_until_idle()
-        _wait_for_threads()
+        wait_for_no_stream()
         assert not heard.is_quiet()
         batches = []
         while not heard.is_quiet():
@@ -290,7 +277,7 @@ def test_a_closed_stream_ends_at_once_though_the_server_is_silent() -> None:
         streams.open(1, get("/x"))
         heard.opened(1)
         streams.close(1)
-        _wait_for_threads()
+        wait_for_no_stream()
         peer.wait_until_idle()
         assert heard.is_quiet()
 
@@ -300,7 +287,7 @@ def test_a_stream_that_waits_for_room_ends_when_it_is_closed() -> None:
         streams.open(1, get("/x"))
         _until(lambda: streams._octets > (256 << 10) - BLOCK_OCTETS - ARRIVAL_OCTETS)
         streams.close(1)
-        _wait_for_threads()
+        wait_for_no_stream()
         assert (streams.take(), heard.is_quiet(), streams._octets) == ([], True, 0)
 
 
@@ -343,7 +330,7 @@ def test_a_thousand_openings_and_closings_leave_no_thread_and_no_descriptor() ->
         streams.open(0, get("/warm"))
         heard.opened(0)
         streams.close_all()
-        _wait_for_threads()
+        wait_for_no_stream()
         before = len(os.listdir("/proc/self/fd"))
         for round_ in range(1000):
             streams.open(round_ % 4, get("/x"))
@@ -352,10 +339,10 @@ def test_a_thousand_openings_and_closings_leave_no_thread_and_no_descriptor() ->
             if round_ % 5 == 0:
                 streams.close(round_ % 4)
             heard.arrivals.clear()
-            if len(_threads()) > 32:  # let the loaded machine come after
+            if len(stream_threads()) > 32:  # let the loaded machine come after
                 _wait_for_all_but(streams)
         streams.close_all()
-        _wait_for_threads()
+        wait_for_no_stream()
         assert streams.take() == []
         _until(lambda: len(os.listdir("/proc/self/fd")) <= before)  # the server's side closes when it is told
 
@@ -363,7 +350,7 @@ def test_a_thousand_openings_and_closings_leave_no_thread_and_no_descriptor() ->
 def _wait_for_all_but(streams: Streams) -> None:
     """Wait for the threads of streams that have been closed."""
     open_now = {f"kdns-stream-{owner}" for owner in streams._streams}
-    for thread in _threads():
+    for thread in stream_threads():
         if thread.name not in open_now:
             thread.join(PATIENCE)
 
@@ -489,7 +476,7 @@ def test_a_quiet_stream_that_is_closed_ends_and_nothing_of_it_is_delivered() -> 
         heard.wait()
         streams.close(1)
         assert (streams.take(), heard.is_quiet(), streams._loans) == ([], True, {})
-        _wait_for_threads()
+        wait_for_no_stream()
         peer.wait_until_idle()
 
 
@@ -502,5 +489,5 @@ def test_a_quiet_stream_that_stays_so_for_too_long_is_given_up() -> None:
         assert (answer.status, answer.fault) == (200, Fault.TIMEOUT)
         assert "nothing heard for 0.2 s" in answer.text
         streams.close_all()
-        _wait_for_threads()
+        wait_for_no_stream()
         streams.release()
