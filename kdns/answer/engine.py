@@ -10,7 +10,7 @@ replies it makes wrong. Not here: how deltas arrive (kdns.server.feed).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from kdns.answer.responder import Responder
@@ -22,6 +22,7 @@ from kdns.zone.delta import ZoneDelta
 from kdns.zone.masterzone import MasterZone, MasterZoneBuilder
 from kdns.zone.model import Dependency, Zone
 from kdns.zone.state import ClusterState
+from kdns.zone.unknown import UnknownZone
 
 if TYPE_CHECKING:
     from random import Random
@@ -53,6 +54,17 @@ class ClusterSource:
         """Take apart a source that nothing is answered from any more, in steps."""
         return self._state.dismantle()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything is known."""
+        return not self._state.lacks
+
+    def is_better_than(self, former: Source) -> bool:
+        """Whether this knows all that is known there, and more."""
+        if not isinstance(former, ClusterSource):
+            return True
+        return not self._state.lacks & ~former._state.lacks and self._state.lacks != former._state.lacks
+
     def _make_zones(self) -> dict[bytes, Zone]:
         spec, state = self._spec, self._state
         forward = [apex for apex in spec.zones if not is_reverse(apex)]
@@ -68,7 +80,7 @@ class ClusterSource:
 
 
 class FileSource:
-    """A source that is one zone file; its zone exists once all parts have been applied.
+    """A source that is one zone file; its zone exists once all parts have been applied, and is unknown without any.
 
     dependency: what every reply made of the zone depends on.
     """
@@ -77,18 +89,29 @@ class FileSource:
         self.dependency: Dependency = (index, b"")
         self._builder = MasterZoneBuilder(index)
         self._apex = spec.apex
-        self._zone: MasterZone | None = None
+        self._is_empty = True
+        self._zone: MasterZone | UnknownZone | None = None
 
     def load(self, delta: ZoneDelta) -> None:
         """Add records."""
         for rrset in delta.rrsets:
+            self._is_empty = False
             self._builder.add(rrset)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the zone is known."""
+        return not self._is_empty
+
+    def is_better_than(self, former: Source) -> bool:
+        """Whether this knows its zone, and that does not."""
+        return self.is_whole and not former.is_whole
 
     @property
     def zones(self) -> dict[bytes, Zone]:
         """The zone, built when first asked for."""
         if self._zone is None:
-            self._zone = self._builder.build()
+            self._zone = UnknownZone(self._apex) if self._is_empty else self._builder.build()
         return {self._apex: self._zone}
 
 
@@ -96,14 +119,28 @@ Source = ClusterSource | FileSource
 
 
 class Image:
-    """The sources as they will be: filled part by part, not visible until published."""
+    """The sources as they will be: filled part by part, not visible until published.
 
-    def __init__(self, sources: list[Source]) -> None:
+    former: what stays of the sources that are answered from, by index, unless the new one knows more.
+    """
+
+    def __init__(self, sources: list[Source], former: Mapping[int, Source]) -> None:
         self.sources = sources
+        self._former = former
 
     def apply(self, delta: ZoneDelta) -> None:
         """Apply one part."""
-        self.sources[delta.source].load(delta)
+        former = self._former.get(delta.source)
+        if former is None or not former.is_whole:
+            self.sources[delta.source].load(delta)
+
+    def best(self) -> list[Source]:
+        """The sources to answer from."""
+        best = list(self.sources)
+        for at, former in self._former.items():
+            if not best[at].is_better_than(former):
+                best[at] = former
+        return best
 
 
 class Engine:
@@ -142,9 +179,10 @@ class Engine:
         """The responder of a listener (index into Specification.listeners)."""
         return self._responders[self._listeners[listener]]
 
-    def new_image(self) -> Image:
-        """Empty sources, to be filled and published."""
-        return Image([self.new_source(index) for index in range(len(self._specs))])
+    def new_image(self, kept: Iterable[int] = ()) -> Image:
+        """Empty sources, to be filled and published. kept: those that may stay as they are, see Image."""
+        former = {index: self._sources[index] for index in kept} if self._sources else {}
+        return Image([self.new_source(index) for index in range(len(self._specs))], former)
 
     def new_source(self, index: int) -> Source:
         """One empty source, to be filled and published."""
@@ -161,15 +199,16 @@ class Engine:
 
         The steps take apart what was served before; each is well under a millisecond.
         """
-        former, self._sources = self._sources, list(image.sources)
+        former, self._sources = self._sources, image.best()
         for old, new in zip(former, self._sources, strict=False):
-            if isinstance(old, ClusterSource) and isinstance(new, ClusterSource):
+            if old is not new and isinstance(old, ClusterSource) and isinstance(new, ClusterSource):
                 new.succeed(old)
+        gone = [source for source in (*former, *image.sources) if source not in self._sources]
         self._zone_maps[:] = [source.zones for source in self._sources]
         self._serials.clear()
         for responder in self._responders.values():
             responder.publish()
-        return (step for source in former if isinstance(source, ClusterSource) for step in source.dismantle())
+        return (step for source in gone if isinstance(source, ClusterSource) for step in source.dismantle())
 
     def publish_source(self, index: int, source: FileSource) -> None:
         """Answer from this zone file from now on, and from the other sources as before."""

@@ -11,6 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from kdns.zone.delta import LACKS_ENDPOINTS, LACKS_SERVICES
+
+NO_SERIAL = -1  # of several clusters that are answered: equal to that of no snapshot
+
+# Kinds that decide what a name answers; the others decide only what is denied, and which pods exist.
+_ANSWERING = LACKS_SERVICES | LACKS_ENDPOINTS
+
 
 class Birth(Enum):
     """Who answers while this control finds out what is to be answered, and so how long it may take.
@@ -18,7 +25,8 @@ class Birth(Enum):
     START: nobody. What cannot be read ends it, with the reasons; an API server is waited for `startup_timeout`.
     RELOAD: the fleet that is to be replaced. What cannot be read ends it, and so does an API server that in
         `startup_timeout` does not tell what that fleet knows, unless a snapshot does.
-    RESTART: its own workers, from what a control that died has told them. It waits until it knows as much.
+    RESTART: its own workers, from what a control that died has told them. What it does not know as well in
+        `startup_timeout` they keep, source by source, until it does.
     """
 
     START = "start"
@@ -27,10 +35,11 @@ class Birth(Enum):
 
 
 class Verdict(Enum):
-    """What follows: answer from what is known, wait for more, or give up."""
+    """What follows: answer from what is known, wait for more, leave workers what they have, or give up."""
 
     ENOUGH = "enough"
     WAIT = "wait"
+    KEEP = "keep"
     GIVE_UP = "give up"
 
 
@@ -55,8 +64,7 @@ class Situation:
     alone; serial: its SOA serial, None without one.
     is_settled: the API server itself has told all that it tells. is_late: `startup_timeout` is over; is_silent: and
     for so long it has said nothing.
-    former: what is answered meanwhile, None if that is nothing. workers: how many there should be of our own;
-    reading: how many answer.
+    former: what is answered meanwhile, None if that is nothing. reading: how many of our own workers answer.
     """
 
     lacks: int
@@ -67,7 +75,6 @@ class Situation:
     is_silent: bool
     former: Former | None
     reading: int
-    workers: int
     namespaces: int = 0
 
 
@@ -98,9 +105,15 @@ def _less_at_reload(situation: Situation) -> Verdict:
 
 
 def _less_at_restart(situation: Situation) -> Verdict:
-    """Workers that have nothing are helped by what is known; where others have more, only by a whole snapshot."""
-    has_idle = situation.reading < situation.workers and not situation.lacks
-    return _enough(situation.is_late and (has_idle or not situation.reading))
+    """Workers that answer from more go on with it, but not for the sake of denials alone.
+
+    Where the API server tells of all else, denials are withheld: to keep what does not follow the cluster any more
+    would deny what is new.
+    """
+    if not situation.is_late:
+        return Verdict.WAIT
+    costs_answers = withdrawn(situation) & _ANSWERING or not situation.is_settled
+    return Verdict.KEEP if situation.reading and costs_answers else Verdict.ENOUGH
 
 
 def _enough(is_enough: bool) -> Verdict:

@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 
 from kdns.kube.request import Notice, Severity
 from kdns.observe.logs import Log
@@ -26,7 +28,7 @@ from kdns.observe.status import Word
 from kdns.server.api import ApiSource, access_of
 from kdns.server.apiclient import AccessError, connect_to
 from kdns.server.assembly import ClusterPlan, Plan, SourcePlan
-from kdns.server.birth import Birth, Former, Situation, Verdict, judge, withdrawn
+from kdns.server.birth import NO_SERIAL, Birth, Former, Situation, Verdict, judge, withdrawn
 from kdns.server.feed import MalformedMessage, Scope
 from kdns.server.files import Events, FileWatch, Stamp
 from kdns.server.keeper import SnapshotKeeper
@@ -44,6 +46,7 @@ from kdns.zone.delta import ZoneDelta, kinds_text
 POLL_SECONDS = 0.1  # an edit is visible 0.1 to 0.3 s after its last write; more often would show in an idle CPU
 MAX_POLL_SHARE = 0.02  # of a CPU: with so many files that looking takes longer, it is done less often
 ACCOUNT_SECONDS = 0.1  # the longest without an account, while changes come one after the other
+RESTART_SECONDS = 5.0  # for files to stand still; what has to be waited for longer, the workers keep
 MAX_WAIT_SECONDS = 1.0  # lines that the log could not take are tried again so often
 MAX_REMARKS = 20  # logged of one reading
 
@@ -106,7 +109,8 @@ class Control:
         self._account_due = 0.0
         self._sizes: list[list[int]] = []  # of each source: subtrees and rrsets in the last image
         self._told_missing: set[str] = set()
-        self._told_waiting: set[int] = set()
+        self._born_at = time.monotonic()
+        self._kept: set[int] = set()  # places of sources of which the workers keep what they have
 
     def run(self, stop: socket.socket) -> int:
         """Find out what is to be answered, then say so and what changes, until `stop` is readable."""
@@ -135,11 +139,23 @@ class Control:
         return ApiSource(index, plan.kubernetes, options, client, former, time.monotonic(), served)
 
     def _former(self, place: int) -> Former | None:
-        """What is answered at this moment of the same cluster, as far as its label tells."""
-        if self._plan.former is None:
+        """What is answered at this moment of the same zones; what is lost of it anywhere, is lost."""
+        former, ours = self._plan.former, self._plan.statuses[place]
+        if former is None:
             return None
-        row = self._plan.former.find(self._plan.statuses[place].origin.label)
-        return row.published if row is not None else None
+        rows = [ours] if self._birth is Birth.RESTART else former.answering(ours.origin)
+        answered = [row.published for row in rows]
+        known = [one for one in answered if one is not None]
+        if len(known) < 2:
+            return known[0] if known else None
+        return Former(reduce(and_, (one.lacks for one in known)), NO_SERIAL)
+
+    def _missed(self, place: int, api: ApiSource) -> int:
+        """The kinds that are lacking, but for those that are so only in namespaces that nobody has answered for."""
+        rows = self._plan.former.answering(self._plan.statuses[place].origin) if self._plan.former else []
+        before = set().union(*(row.origin.namespaces for row in rows))
+        is_all_new = all(row.origin.namespaces for row in rows) and before.isdisjoint(api.lacking_namespaces)
+        return 0 if rows and api.lacking_namespaces and is_all_new else api.lacks
 
     def _begin_snapshot(self) -> None:
         settings = self._plan.plan.settings
@@ -163,17 +179,20 @@ class Control:
                 return None
             for place, api in self._apis:
                 self._turn(place, api)
-            verdicts = {self._verdict(place, api) for place, api in self._apis}
-            if Verdict.GIVE_UP in verdicts:
+            verdicts = {place: self._verdict(place, api) for place, api in self._apis}
+            if Verdict.GIVE_UP in verdicts.values():
                 return None
-            if has_files and verdicts <= {Verdict.ENOUGH}:
+            if has_files and Verdict.WAIT not in verdicts.values():
+                for place, api in self._apis:
+                    if verdicts[place] is Verdict.KEEP:
+                        self._keep(place, f"{kinds_text(withdrawn(self._situation(place, api)))} not heard of")
                 return True
             self._log.flush()
             if self._wait(due):
                 return False
 
     def _load_files(self) -> bool | None:
-        """Read what is due. Whether all files are good now; None if they are not, and that is not waited for."""
+        """Read what is due. Whether all files are good now, or kept; None if they are not, and that is not borne."""
         if not self._files:
             return True
         is_strict = self._birth is not Birth.RESTART
@@ -182,50 +201,53 @@ class Control:
         if is_strict:
             events.read += events.emptied  # what is empty from the start says nothing, if it may
         self._read(events, seen)
-        if not self._watch.is_settled() or any(source.unread for _, source in self._files):
+        is_late = time.monotonic() >= self._born_at + RESTART_SECONDS and not is_strict
+        if not is_late and (not self._watch.is_settled() or any(source.unread for _, source in self._files)):
             return False
-        if not self._lacking(seen, is_strict):
-            return True
-        return None if is_strict else False
+        lacking = [place for place, source in self._files if self._lacks(place, source, seen, is_strict)]
+        if is_strict:
+            return None if lacking else True
+        for place in lacking:
+            self._keep(place, "not read")
+        return True
+
+    def _keep(self, place: int, what: str) -> None:
+        """Leave the workers what they have of a source, and say so."""
+        self._kept.add(place)
+        since = "since control was restarted: the workers answer from what they have until then"
+        self._log.warning(f"{self._sources[place]}: {what} again {since}")
 
     def _verdict(self, place: int, api: ApiSource) -> Verdict:
         """Whether what is known of a cluster is to be answered from."""
+        situation = self._situation(place, api)
+        verdict = judge(self._birth, situation)
+        if verdict is Verdict.GIVE_UP:
+            self._log.error(f"{api}: {_why_given_up(api, situation)}")
+        return verdict
+
+    def _situation(self, place: int, api: ApiSource) -> Situation:
         now = time.monotonic()
-        slots = self._plan.slots
-        situation = Situation(
-            lacks=api.lacks,
+        return Situation(
+            lacks=self._missed(place, api),
             unconfirmed=api.unconfirmed,
             serial=api.restored_serial,
             is_settled=api.is_settled,
             is_late=api.is_late(now),
             is_silent=api.is_silent(now),
             former=self._former(place),
-            reading=sum(slot.is_reading for slot in slots),
-            workers=len(slots),
-            namespaces=api.lacking_namespaces,
+            reading=sum(slot.is_reading for slot in self._plan.slots),
+            namespaces=len(api.lacking_namespaces),
         )
-        verdict = judge(self._birth, situation)
-        if verdict is Verdict.GIVE_UP:
-            self._log.error(f"{api}: {_why_given_up(api, situation)}")
-        elif verdict is Verdict.WAIT and situation.is_late and self._birth is Birth.RESTART:
-            self._tell_waiting(place, f"{api}: {kinds_text(withdrawn(situation))}")
-        return verdict
-
-    def _tell_waiting(self, place: int, what: str) -> None:
-        if place not in self._told_waiting:
-            self._told_waiting.add(place)
-            since = "not heard of again since control was restarted"
-            self._log.warning(f"{what} {since}: the workers answer from what they have until then")
 
     # From then on
 
     def _serve(self) -> None:
         """Publish everything, and from then on what changes, until told to end."""
         plan = self._plan
-        for place, api in self._apis:
-            api.announce(plan.statuses[place])
+        for place in range(len(self._sources)):
+            self._announce(place)
         publisher = self._publisher = Publisher(
-            plan.epoch, plan.feeds, self._image, lambda slot: plan.slots[slot].incarnation
+            plan.epoch, plan.feeds, self._image, lambda slot: plan.slots[slot].incarnation, self._kept
         )
         for subscriber in publisher.subscribers:
             self._selector.register(subscriber.sock, _events_for(subscriber), subscriber)
@@ -246,7 +268,8 @@ class Control:
     def _give_account(self, publisher: Publisher) -> None:
         """Say what has become of what was published, where people and probes look, and keep it."""
         for place, api in self._apis:
-            api.report(self._plan.statuses[place])
+            if place not in self._kept:  # what the former control has reported is true
+                api.report(self._plan.statuses[place])
         self._tell_visible(publisher)
         if self._keeper is not None:
             self._note(self._keeper.turn(time.monotonic(), time.time()))
@@ -288,9 +311,8 @@ class Control:
         reading = api.turn(now, time.time())
         self._tell(api, reading, set())
         if self._publisher is not None:
-            if reading.scope is not None:
-                api.announce(self._plan.statuses[place])
-            self._publish(self._publisher, place, reading, now)
+            is_known = place not in self._kept or self._verdict(place, api) is Verdict.ENOUGH
+            self._publish(self._publisher, place, reading, now, is_known)
             if reading.is_large:
                 trim_memory()
         elif self._birth is not Birth.RESTART:  # there, what the former control has reported is true
@@ -303,12 +325,13 @@ class Control:
         self._paths = {place: source.paths() for place, source in self._files}
         return stamps(set().union(*self._paths.values()))
 
-    def _lacking(self, seen: Mapping[str, Stamp | None], may_be_empty: bool) -> bool:
-        """Whether something is missing or broken; says what is missing."""
-        missing = [path for path, stamp in seen.items() if stamp is None or not (stamp.size or may_be_empty)]
+    def _lacks(self, place: int, source: Source, seen: Mapping[str, Stamp | None], may_be_empty: bool) -> bool:
+        """Whether something of a source is missing or broken; says what is missing."""
+        stamps = {path: seen.get(path) for path in self._paths[place]}
+        missing = [path for path, stamp in stamps.items() if stamp is None or not (stamp.size or may_be_empty)]
         for path in missing:
             self._tell_missing(path)
-        return bool(missing) or any(source.broken for _, source in self._files)
+        return bool(missing or source.broken or source.unread)
 
     def _tell_missing(self, path: str) -> None:
         if path not in self._told_missing:
@@ -326,12 +349,13 @@ class Control:
                 what = "vanished" if path in events.vanished else "is empty"
                 self._log.warning(f"{path}: {what}: what it said last stays served")
         if events.read or events.vanished or events.renamed:
-            for place, reading in self._read(events, seen):
-                self._publish(publisher, place, reading, since)
+            for place, source, reading in self._read(events, seen):
+                is_known = place not in self._kept or not self._lacks(place, source, seen, False)
+                self._publish(publisher, place, reading, since, is_known)
             trim_memory()
         return looked
 
-    def _read(self, events: Events, seen: Mapping[str, Stamp | None]) -> list[tuple[int, Reading]]:
+    def _read(self, events: Events, seen: Mapping[str, Stamp | None]) -> list[tuple[int, Source, Reading]]:
         """Let each source read what is due, and tell what it has to say."""
         readings = []
         told: set[str] = set()  # two sources that read one file have the same to say of it
@@ -342,7 +366,7 @@ class Control:
             paths = self._paths[place]
             reading = source.read(paths, events, seen, time_of_change(paths, seen), is_first)
             self._tell(source, reading, told)
-            readings.append((place, reading))
+            readings.append((place, source, reading))
         return readings
 
     # What is said
@@ -370,9 +394,16 @@ class Control:
         for path in reading.unchanged if self._publisher else ():
             self._log.info(f"{path}: read again: no answer changes")
 
-    def _publish(self, publisher: Publisher, place: int, reading: Reading, since: float) -> None:
-        if reading.scope is None:
+    def _publish(self, publisher: Publisher, place: int, reading: Reading, since: float, is_known: bool) -> None:
+        """Tell the workers what has changed. is_known: we know it as well as those who were told before, if any."""
+        source = self._sources[place]
+        if place in self._kept and is_known:
+            self._kept.discard(place)
+            reading.scope, reading.what = Scope.IMAGE, "known again"
+        if reading.scope is None or (not is_known and reading.scope is not Scope.IMAGE):
             return
+        if is_known:
+            self._announce(place)
         if reading.scope is Scope.IMAGE:
             generation = publisher.publish_image()
         else:
@@ -380,15 +411,26 @@ class Control:
         self._note_serials()
         if self._keeper is not None:
             self._keeper.note_change()
-        source = self._sources[place]
         # A cluster that is watched changes all the time: that is only of interest to who looks for a fault.
         if self._plan.plan.is_debugging or reading.scope is Scope.IMAGE or not isinstance(source, ApiSource):
             self._visibility.published(generation, since, f"{source} {reading.what}")
 
+    def _announce(self, place: int) -> None:
+        """Before something is published: say what is answered then, for whoever comes after us."""
+        source, status = self._sources[place], self._plan.statuses[place]
+        if place in self._kept:
+            return
+        if isinstance(source, ApiSource):
+            source.announce(status)
+        else:
+            status.published = Former(0, 0 if isinstance(source, FileSource) else source.serial or 0)
+
     def _image(self) -> Iterator[ZoneDelta]:
-        """Everything of all sources, in parts; counts it on the way."""
+        """Everything of all sources, in parts; counts it on the way. What is not known is not said to be empty."""
         self._sizes = [[0, 0] for _ in self._sources]
-        for source, sizes in zip(self._sources, self._sizes, strict=True):
+        for place, (source, sizes) in enumerate(zip(self._sources, self._sizes, strict=True)):
+            if place in self._kept and not isinstance(source, ApiSource):
+                continue
             for part in source.image():
                 sizes[0] += len(part.subtrees)
                 sizes[1] += len(part.rrsets)
@@ -407,7 +449,7 @@ class Control:
             return
         for status in self._plan.statuses:
             status[Word.VISIBLE_GENERATION], status[Word.IS_LOADED] = generation, True
-        if not self._is_ready_told:
+        if not (self._is_ready_told or self._kept):
             self._is_ready_told = True
             self._tell_ready()
         for line in self._visibility.visible(generation, time.monotonic()):

@@ -43,13 +43,17 @@ class Acknowledge(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="a
 
 
 class Change(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="change"):
-    """A change of `source` (-1 for an image); `parcel` is None where it comes as a memfd beside the message."""
+    """A change of `source` (-1 for an image); `parcel` is None where it comes as a memfd beside the message.
+
+    kept: sources of an image of which the worker is to keep what it has, unless it has less or nothing.
+    """
 
     epoch: int
     generation: int
     scope: Scope
     source: int
     parcel: bytes | None
+    kept: tuple[int, ...] = ()
 
 
 class MalformedMessage(Exception):

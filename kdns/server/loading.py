@@ -20,8 +20,8 @@ def load(engine: Engine, change: Change, parts: Iterator[ZoneDelta]) -> Steps:
     return _LOADERS[change.scope](engine, change, parts)
 
 
-def _load_image(engine: Engine, _: Change, parts: Iterator[ZoneDelta]) -> Steps:
-    image = engine.new_image()
+def _load_image(engine: Engine, change: Change, parts: Iterator[ZoneDelta]) -> Steps:
+    image = engine.new_image(change.kept)
     for part in parts:
         image.apply(part)
         yield

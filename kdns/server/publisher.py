@@ -7,7 +7,7 @@ one. The messages and their numbers are those of kdns.server.feed.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from kdns.server.feed import (
     MAX_MESSAGE_OCTETS,
@@ -48,6 +48,7 @@ class Publisher:
     """The stream of changes of one control, which has read all its sources.
 
     image: gives the whole state of all sources. incarnation: the number of the worker that a slot has now.
+    kept: sources that the workers are to keep as they have them; read whenever an image is sent.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class Publisher:
         sockets: Iterable[socket.socket],
         image: Callable[[], Iterable[ZoneDelta]],
         incarnation: Callable[[int], int],
+        kept: Collection[int] = (),
     ) -> None:
         self.generation = 1
         self.subscribers = [Subscriber(index, sock) for index, sock in enumerate(sockets)]
         self._epoch = epoch
         self._make_image = image
         self._incarnation = incarnation
+        self._kept = kept
         self._image: Parcel | None = None
 
     @property
@@ -93,7 +96,8 @@ class Publisher:
         """Send an image to a lagging worker whose socket has become writable."""
         if self._image is None:
             self._image = Parcel(self._make_image())
-        change = Change(self._epoch, self.generation, Scope.IMAGE, ALL_SOURCES, self._image.data)
+        kept = tuple(sorted(self._kept))
+        change = Change(self._epoch, self.generation, Scope.IMAGE, ALL_SOURCES, self._image.data, kept)
         subscriber.is_lagging = not subscriber.send(encode(change), self._image.fd)
         if not any(subscriber.is_lagging for subscriber in self.subscribers):
             self._forget_image()

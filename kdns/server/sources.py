@@ -243,6 +243,9 @@ class FileSource:
         if first or before == self._rrsets:
             reading.unchanged = [self.origins]
             return
+        if not before:  # broken until now
+            reading.scope, reading.what = Scope.IMAGE, f"{len(self._rrsets)} rrsets"
+            return
         old, new = soa_serial(before), soa_serial(self._rrsets)
         reading.what = f"serial {new}, {len(self._rrsets)} rrsets"
         reading.scope, reading.parts = Scope.SOURCE, self.image()

@@ -25,11 +25,16 @@ class Origin:
     """Which source it is. label: its first zone, and a number where several begin with that.
 
     is_cluster: it is made of Kubernetes objects. is_watched: they come from an API server.
+    zones: its apexes. access: which API server, as configured; "" for files.
+    namespaces: the only ones that are watched; none for all.
     """
 
     label: str
     is_cluster: bool
     is_watched: bool
+    zones: frozenset[bytes] = frozenset()
+    access: str = ""
+    namespaces: frozenset[str] = frozenset()
 
 
 class SourceStatus:
@@ -104,9 +109,10 @@ class Statuses:
     def __iter__(self) -> Iterator[SourceStatus]:
         return iter(self._all)
 
-    def find(self, label: str) -> SourceStatus | None:
-        """The row of the source with this label."""
-        return next((status for status in self._all if status.origin.label == label), None)
+    def answering(self, origin: Origin) -> list[SourceStatus]:
+        """The rows of what has been published of these zones: those of the same API server, if there are any."""
+        alike = [one for one in self._all if one.published is not None and one.origin.zones & origin.zones]
+        return [one for one in alike if one.origin.access == origin.access] or alike
 
     def lose_control(self, now_ns: int) -> None:
         """Nobody watches the API servers any more: what was current is stale from now on, until control says so."""
@@ -120,10 +126,19 @@ def origins_of(sources: Sequence[SourcePlan]) -> tuple[Origin, ...]:
     seen: Counter[str] = Counter()
     origins = []
     for source in sources:
-        is_cluster = isinstance(source, ClusterPlan)
-        zone = to_text(source.kubernetes.zones[0] if isinstance(source, ClusterPlan) else source.apex)
+        zones = source.kubernetes.zones if isinstance(source, ClusterPlan) else (source.apex,)
+        zone = to_text(zones[0])
         seen[zone] += 1
         label = zone if seen[zone] == 1 else f"{zone} ({seen[zone]})"
-        is_watched = isinstance(source, ClusterPlan) and source.kubernetes.is_watched
-        origins.append(Origin(label, is_cluster, is_watched))
+        origins.append(_origin(source, label, frozenset(zones)))
     return tuple(origins)
+
+
+def _origin(source: SourcePlan, label: str, zones: frozenset[bytes]) -> Origin:
+    if not isinstance(source, ClusterPlan):
+        return Origin(label, False, False, zones)
+    kubernetes = source.kubernetes
+    if not kubernetes.is_watched:
+        return Origin(label, True, False, zones)
+    access = kubernetes.endpoint or f"{kubernetes.kubeconfig} {kubernetes.context}".strip() or "in-cluster"
+    return Origin(label, True, True, zones, access, frozenset(kubernetes.namespaces))

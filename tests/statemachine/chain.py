@@ -151,7 +151,6 @@ class Control:
             is_silent=self._now >= self.heard_at + STARTUP_TIMEOUT,
             former=self.former(),
             reading=int(self.worker.has_data),
-            workers=1,
         ))  # fmt: skip
         self.is_given_up = verdict is Verdict.GIVE_UP
         return verdict is Verdict.ENOUGH

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdns.server.birth import Birth, Former, Situation, Verdict, judge, withdrawn
-from kdns.zone.delta import LACKS_ENDPOINTS, LACKS_EVERYTHING, LACKS_SERVICES
+from kdns.server.birth import NO_SERIAL, Birth, Former, Situation, Verdict, judge, withdrawn
+from kdns.zone.delta import LACKS_ENDPOINTS, LACKS_EVERYTHING, LACKS_NAMESPACES, LACKS_PODS, LACKS_SERVICES
 
 SERIAL = 1_700_000_000
 EVERYTHING_KNOWN = Former(0, SERIAL)
@@ -24,7 +24,6 @@ NOTHING = Situation(
     is_silent=False,
     former=EVERYTHING_KNOWN,
     reading=2,
-    workers=2,
 )
 FORMERS = st.builds(Former, st.integers(0, 15), st.sampled_from([SERIAL, SERIAL + 1]), st.integers(0, 2))
 SITUATIONS = st.builds(
@@ -37,7 +36,6 @@ SITUATIONS = st.builds(
     is_silent=st.booleans(),
     former=st.none() | FORMERS,
     reading=st.integers(0, 2),
-    workers=st.just(2),
     namespaces=st.integers(0, 2),
 )
 RESTORED = {"lacks": 0, "unconfirmed": LACKS_EVERYTHING, "serial": SERIAL}
@@ -81,8 +79,8 @@ def test_a_reload_does_not_go_back_to_an_older_snapshot() -> None:
 
 
 def test_a_restart_does_not_go_back_to_an_older_snapshot() -> None:
-    assert verdict(Birth.RESTART, **OLDER, **SILENT) is Verdict.WAIT
-    assert verdict(Birth.RESTART, **OLDER, is_late=True, is_settled=True) is Verdict.WAIT
+    assert verdict(Birth.RESTART, **OLDER, **SILENT) is Verdict.KEEP
+    assert verdict(Birth.RESTART, **OLDER, is_late=True, is_settled=True) is Verdict.KEEP
 
 
 def test_a_reload_is_given_up_when_nothing_is_heard_and_not_while_something_is() -> None:
@@ -94,13 +92,23 @@ def test_a_refusal_takes_nothing_away_and_has_as_long_to_pass_as_silence() -> No
     assert verdict(Birth.RELOAD, **REFUSED) is Verdict.WAIT
     assert verdict(Birth.RELOAD, **REFUSED, is_late=True) is Verdict.GIVE_UP
     assert verdict(Birth.RESTART, **REFUSED) is Verdict.WAIT
-    assert verdict(Birth.RESTART, **REFUSED, is_late=True) is Verdict.WAIT
+    assert verdict(Birth.RESTART, **REFUSED, is_late=True) is Verdict.KEEP
+
+
+@pytest.mark.parametrize("lacks", [LACKS_NAMESPACES, LACKS_PODS, LACKS_NAMESPACES | LACKS_PODS])
+def test_after_a_restart_what_is_told_is_followed_though_denials_have_to_be_withheld(lacks: int) -> None:
+    refused = {"is_late": True, "lacks": lacks}
+    assert verdict(Birth.RESTART, **refused, is_settled=True) is Verdict.ENOUGH
+    assert verdict(Birth.RESTART, **refused) is Verdict.KEEP
+    assert verdict(Birth.RESTART, **refused | {"lacks": lacks | LACKS_SERVICES}, is_settled=True) is Verdict.KEEP
+    assert verdict(Birth.RESTART, **refused | {"is_late": False}, is_settled=True) is Verdict.WAIT
 
 
 @pytest.mark.parametrize("birth", OTHERS_ANSWER)
 def test_what_was_refused_before_may_be_refused_still(birth: Birth) -> None:
     assert verdict(birth, **REFUSED, former=Former(LACKS_ENDPOINTS, SERIAL)) is Verdict.ENOUGH
     assert verdict(birth, **REFUSED, former=Former(LACKS_SERVICES, SERIAL)) is Verdict.WAIT
+    assert verdict(birth, **REFUSED, former=Former(LACKS_ENDPOINTS, NO_SERIAL)) is Verdict.ENOUGH
 
 
 @pytest.mark.parametrize("birth", OTHERS_ANSWER)
@@ -124,24 +132,21 @@ def test_nothing_but_a_reload_is_given_up(situation: Situation) -> None:
     assert judge(Birth.RESTART, situation) is not Verdict.GIVE_UP
 
 
-def test_a_restart_waits_for_the_api_server_however_long_it_takes() -> None:
-    assert verdict(Birth.RESTART, **SILENT) is Verdict.WAIT
+def test_a_restart_leaves_workers_what_they_have_however_long_the_api_server_takes() -> None:
+    assert verdict(Birth.RESTART, **SILENT) is Verdict.KEEP
 
 
-def test_a_restart_helps_workers_that_have_nothing() -> None:
-    """What is known is better than no reply; a snapshot is better than half of the workers without one."""
+def test_where_no_worker_answers_whatever_is_known_is_better_than_no_reply() -> None:
     assert verdict(Birth.RESTART, is_late=True, reading=0) is Verdict.ENOUGH
-    assert verdict(Birth.RESTART, is_late=True, reading=1) is Verdict.WAIT
-    assert verdict(Birth.RESTART, **OLDER, is_late=True, reading=1) is Verdict.ENOUGH
-    assert verdict(Birth.RESTART, **OLDER, reading=1) is Verdict.WAIT
-    assert verdict(Birth.RESTART, **REFUSED, is_late=True, reading=1) is Verdict.WAIT
+    assert verdict(Birth.RESTART, is_late=True, reading=1) is Verdict.KEEP
+    assert verdict(Birth.RESTART, **OLDER, reading=0) is Verdict.WAIT
 
 
 def test_a_restart_goes_on_where_nothing_more_was_known() -> None:
     """As with a cluster that has been down all the time: others have not to wait for it."""
     lacking = Former(LACKS_ENDPOINTS, SERIAL)
     assert verdict(Birth.RESTART, former=Former(LACKS_EVERYTHING, SERIAL), is_late=True) is Verdict.ENOUGH
-    assert verdict(Birth.RESTART, former=lacking, is_late=True) is Verdict.WAIT
+    assert verdict(Birth.RESTART, former=lacking, is_late=True) is Verdict.KEEP
     assert verdict(Birth.RESTART, former=lacking, lacks=LACKS_ENDPOINTS, is_late=True) is Verdict.ENOUGH
 
 
@@ -152,10 +157,18 @@ def test_a_fleet_that_answers_is_never_replaced_by_one_that_knows_less(situation
 
 
 @given(SITUATIONS)
-def test_workers_that_all_answer_lose_nothing_by_a_restart(situation: Situation) -> None:
-    situation = dataclasses.replace(situation, reading=situation.workers)
-    if judge(Birth.RESTART, situation) is Verdict.ENOUGH:
-        assert not withdrawn(situation)
+def test_workers_that_answer_lose_nothing_but_denials_by_a_restart(situation: Situation) -> None:
+    if situation.reading and judge(Birth.RESTART, situation) is Verdict.ENOUGH:
+        assert not withdrawn(situation) & (LACKS_SERVICES | LACKS_ENDPOINTS)
+        assert situation.is_settled or not withdrawn(situation)
+
+
+@given(SITUATIONS)
+def test_only_a_restart_keeps_and_only_when_it_has_waited(situation: Situation) -> None:
+    assert judge(Birth.START, situation) is not Verdict.KEEP
+    assert judge(Birth.RELOAD, situation) is not Verdict.KEEP
+    if situation.is_late:
+        assert judge(Birth.RESTART, situation) is not Verdict.WAIT
 
 
 @given(SITUATIONS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from kdns.server.status import Origin, SourceStatus, Statuses, origins_of
 from kdns.wire.name import from_text
 from kdns.zone.delta import LACKS_PODS, LACKS_SERVICES
 
+ZONE = from_text("cluster.local.")
 WATCHED = Origin("cluster.local.", is_cluster=True, is_watched=True)
 FILE = Origin("example.org.", is_cluster=False, is_watched=False)
 
@@ -40,9 +42,7 @@ def test_a_child_writes_and_its_parent_reads() -> None:
 
 def test_what_is_published_is_none_until_something_is() -> None:
     statuses = Statuses([FILE, WATCHED])
-    row = statuses.find("cluster.local.")
-    assert row is statuses[1]
-    assert statuses.find("elsewhere.") is None
+    row = statuses[1]
     assert row.published is None
     for one in (Former(LACKS_PODS, 0), Former(0, 2**32 - 1), Former(LACKS_SERVICES, 7, 3)):
         row.published = one
@@ -143,7 +143,41 @@ def test_sources_are_told_apart_by_their_first_zone_and_a_number() -> None:
         ]
     )
     assert origins == (
-        Origin("cluster.local.", is_cluster=True, is_watched=True),
-        Origin("cluster.local. (2)", is_cluster=True, is_watched=False),
-        Origin("example.org.", is_cluster=False, is_watched=False),
+        Origin("cluster.local.", True, True, frozenset((cluster, reverse)), "in-cluster"),
+        Origin("cluster.local. (2)", True, False, frozenset((cluster,))),
+        Origin("example.org.", False, False, frozenset((from_text("example.org."),))),
     )
+
+
+@pytest.mark.parametrize(
+    ("kubernetes", "access"),
+    [
+        (Kubernetes((ZONE,), kubeconfig="/k"), "/k"),
+        (Kubernetes((ZONE,), kubeconfig="/k", context="blue"), "/k blue"),
+        (Kubernetes((ZONE,), endpoint="https://10.0.0.1"), "https://10.0.0.1"),
+    ],
+)
+def test_an_api_server_is_known_by_how_it_is_reached(kubernetes: Kubernetes, access: str) -> None:
+    [origin] = origins_of([ClusterPlan(kubernetes)])
+    assert origin.access == access
+
+
+def test_what_is_answered_of_a_zone_is_found_whatever_stands_first_in_its_block() -> None:
+    other = from_text("in-addr.arpa.")
+    ours = Origin("a", True, True, frozenset((ZONE, other)), "blue")
+    theirs = Origin("b", True, True, frozenset((ZONE,)), "green")
+    files = Origin("c", True, False, frozenset((ZONE,)))
+    statuses = Statuses([ours, theirs, files])
+
+    def found(*zones: bytes, access: str) -> list[str]:
+        rows = statuses.answering(Origin("new", True, True, frozenset(zones), access))
+        return [row.origin.label for row in rows]
+
+    assert found(ZONE, access="blue") == []  # nothing is published
+    for row in statuses:
+        row.published = Former(0, 7)
+    assert found(other, ZONE, access="blue") == ["a"]
+    assert found(ZONE, access="green") == ["b"]
+    assert found(ZONE, access="red") == ["a", "b", "c"]  # it takes the place of one of them
+    assert found(other, access="red") == ["a"]
+    assert found(from_text("elsewhere."), access="blue") == []
