@@ -8,6 +8,7 @@ Not here: the names above a subtree (kdns.zone.cluster).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from struct import Struct
 
 from kdns.wire.iana import RRType
@@ -18,6 +19,8 @@ from kdns.zone.rrset import RRset, address_rrsets
 from kdns.zone.subtree import BY_ADDRESS, HostSet, Port, Subtree
 
 HEADLESS_NEGATIVE_TTL = 1  # its first host becomes ready any moment, and is asked for by name before that
+# Columns of labels that have an index at a time: one SRV answer looks up each of its hosts in the same one or two.
+INDEXED_MAX = 4
 _SRV_PRIORITY = 0
 _WEIGHT_SUM = 100
 
@@ -197,9 +200,17 @@ def _addresses_named(hosts: HostSet, label: bytes) -> Iterator[bytes]:
     if address is not None and (at := hosts.index(address)) >= 0 and hosts.label_at(at) == BY_ADDRESS:
         yield address
     if label in hosts.labels:  # cheap, and false for nearly all; it may still be the inside of others
-        for own, other in zip(hosts.split_labels(), hosts.split_addresses(), strict=True):
-            if own == label:
-                yield other
+        for at in _places_of(hosts).get(label, ()):
+            yield from hosts.split_addresses(at, at + 1)
+
+
+@lru_cache(maxsize=INDEXED_MAX)
+def _places_of(hosts: HostSet) -> dict[bytes, list[int]]:
+    """Which hosts have each label."""
+    places: dict[bytes, list[int]] = {}
+    for at, label in enumerate(hosts.split_labels()):
+        places.setdefault(label, []).append(at)
+    return places
 
 
 def _bare(label: bytes) -> bytes:

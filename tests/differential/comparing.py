@@ -18,7 +18,6 @@ from pathlib import Path
 
 import dns.flags
 import dns.message
-import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
@@ -62,18 +61,9 @@ def decode(behind_id: bytes) -> Reply:
 
 def _section(rrsets: Iterable[dns.rrset.RRset]) -> Section:
     return {
-        (_canonical(rrset.name), dns.rdatatype.to_text(rrset.rdtype), _rdata(rrset[0])): rrset.ttl for rrset in rrsets
+        (rrset.name.to_digestable(), dns.rdatatype.to_text(rrset.rdtype), rrset[0].to_digestable()): rrset.ttl
+        for rrset in rrsets
     }
-
-
-@cache
-def _canonical(name: dns.name.Name) -> bytes:
-    return name.to_digestable()
-
-
-@cache
-def _rdata(rdata: dns.rdata.Rdata) -> bytes:
-    return rdata.to_digestable()
 
 
 def differences(ours: Reply, theirs: Reply) -> frozenset[str]:
@@ -150,6 +140,8 @@ def unexplained(
     peer: str, question: Question, found: frozenset[str], expected: Sequence[Expected], used: set[tuple[int, str]]
 ) -> frozenset[str]:
     """The remarks that no entry speaks of. Notes in `used` which entry spoke of which peer."""
+    if not found:
+        return found
     left = found
     for index, entry in enumerate(expected):
         explained = entry.explains(peer, question, found)

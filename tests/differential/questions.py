@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import dns.name
@@ -72,7 +73,7 @@ class Question:
     edns: bool
     tcp: bool
 
-    @property
+    @cached_property
     def message(self) -> bytes:
         """The query; with EDNS its name is in mixed case, so that both are tried with both."""
         wire = self.name.to_digestable()

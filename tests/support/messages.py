@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from struct import pack, unpack
 
 import dns.edns
@@ -19,6 +19,8 @@ from kdns.wire.name import from_text
 
 RD, CD, AD, TC, AA, QR = 0x0100, 0x0010, 0x0020, 0x0200, 0x0400, 0x8000
 DO = 0x8000
+# Decoded replies: most are compared with one of the same octets, and no test changes one. A large one has a megabyte.
+REPLIES_KEPT = 64
 COOKIE = 10
 A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, DS, HTTPS, AXFR, ANY = 1, 2, 5, 6, 12, 15, 16, 28, 33, 43, 65, 252, 255
 
@@ -65,15 +67,45 @@ def query(
     return message(question(qname, qtype, qclass) + edns, (1, 0, 0, bool(edns)), flags, ident)
 
 
+class _Decoded:
+    """What dnspython reads of some octets, and the text of it once it is asked for."""
+
+    def __init__(self, wire: bytes) -> None:
+        self.message = dns.message.from_wire(wire, one_rr_per_rrset=True)
+
+    @cached_property
+    def answer(self) -> list[str]:
+        return records(self.message.answer)
+
+    @cached_property
+    def authority(self) -> list[str]:
+        return records(self.message.authority)
+
+    @cached_property
+    def additional(self) -> list[str]:
+        return records(self.message.additional)
+
+    @cached_property
+    def sections(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+        sets = []
+        for lines in (self.answer, self.authority, self.additional):
+            assert len(lines) == len(set(lines)), f"a record twice: {lines}"
+            sets.append(frozenset(lines))
+        return sets[0], sets[1], sets[2]
+
+
+_decoded = lru_cache(REPLIES_KEPT)(_Decoded)
+
+
 @dataclass(frozen=True)
 class Answer:
     """A reply as tests look at it; records are `owner ttl type rdata` in the order of the wire."""
 
     wire: bytes
 
-    @cached_property
+    @property
     def message(self) -> dns.message.Message:
-        return dns.message.from_wire(self.wire, one_rr_per_rrset=True)
+        return _decoded(self.wire).message
 
     @property
     def ident(self) -> int:
@@ -97,16 +129,16 @@ class Answer:
 
     @property
     def answer(self) -> list[str]:
-        return records(self.message.answer)
+        return list(_decoded(self.wire).answer)
 
     @property
     def authority(self) -> list[str]:
-        return records(self.message.authority)
+        return list(_decoded(self.wire).authority)
 
     @property
     def additional(self) -> list[str]:
         """Without OPT, which dnspython keeps apart."""
-        return records(self.message.additional)
+        return list(_decoded(self.wire).additional)
 
     @property
     def rdata(self) -> list[str]:
@@ -145,11 +177,7 @@ class Answer:
 
     def sections(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
         """The records of each section as sets; a record that stands there twice is an error."""
-        sets = []
-        for lines in (self.answer, self.authority, self.additional):
-            assert len(lines) == len(set(lines)), f"a record twice: {lines}"
-            sets.append(frozenset(lines))
-        return sets[0], sets[1], sets[2]
+        return _decoded(self.wire).sections
 
 
 def records(rrsets: Iterable[dns.rrset.RRset]) -> list[str]:

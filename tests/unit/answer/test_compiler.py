@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
+from socket import inet_ntoa
 from struct import pack
 
 import pytest
@@ -24,6 +25,7 @@ from tests.support.messages import CD, RD, Answer, option, question
 
 WWW = from_text("www.example.org")
 OPT = opt_record(1232, 0, False)
+ADDRESS_RECORD_OCTETS = 16  # with an owner that is a pointer
 
 
 def frame(limit: int = 512, opt: bytes = b"", qname: str = "www.example.org", flags: int = RD) -> Frame:
@@ -341,5 +343,13 @@ def test_a_burst_of_truncated_answers_shows_as_many_addresses_as_it_can() -> Non
 
 @given(st.integers(2, 400), st.sampled_from([512, 1232]))
 def test_truncated_or_not_each_address_is_first_once_in_a_round(count: int, limit: int) -> None:
-    firsts = [reply.rdata[0] for reply in replies(answered(addresses(count)), count, limit)]
-    assert len(set(firsts)) == count
+    """Each first record is read where dnspython finds the one of the first message."""
+    of = frame(limit)
+    rrset = addresses(count)
+    reply = compile_reply(of, answered(rrset), Random(0))
+    messages = [message(reply, of) for _ in range(count)]
+    record = slice(12 + len(of.question), 12 + len(of.question) + ADDRESS_RECORD_OCTETS)
+    alike, first = messages[0][record][:-4], messages[0][record][-4:]
+    assert Answer(messages[0]).answer[0] == f"www.example.org. 5 A {inet_ntoa(first)}"
+    assert {one[record] for one in messages} == {alike + address for address in rrset.rdatas}
+    assert len({(len(one), one[: record.start]) for one in messages}) == 1
