@@ -164,26 +164,31 @@ def _check_source(index: int, plan: SourcePlan, findings: Findings) -> None:
 
 def _check_access(kubernetes: Kubernetes, findings: Findings) -> None:
     """Check the files that say how to reach an API server, as far as that goes without reaching for it."""
-    paths: tuple[str, ...] = ()
+    tls, referred = kubernetes.tls, list[tuple[str, str]]()
+    if tls is not None:
+        referred = [("", path) for path in (tls.certificate, tls.key, tls.ca) if path]
     if kubernetes.kubeconfig:
+        place = str(kubernetes.context_position)
         try:
-            paths = read_kubeconfig(kubernetes.kubeconfig, kubernetes.context).files
+            kubeconfig = read_kubeconfig(kubernetes.kubeconfig, kubernetes.context, place)
         except AccessError as error:
             findings.errors.append(str(error))
-    elif kubernetes.tls:
-        paths = (kubernetes.tls.certificate, kubernetes.tls.key, kubernetes.tls.ca)
-    for path in filter(None, paths):
-        _check_readable(path, findings)
+            return
+        findings.files |= set(kubeconfig.files)
+        referred = [(f"{place}: ", path) for place, path in kubeconfig.referred]
+    for place, path in referred:
+        _check_readable(path, findings, place)
 
 
-def _check_readable(path: str, findings: Findings) -> None:
+def _check_readable(path: str, findings: Findings, place: str) -> None:
+    """place: where it is named, to be told before what is wrong."""
     findings.files.add(path)
     try:
         _refuse_irregular(path)
         with open(path, "rb"):
             pass
     except OSError as error:
-        findings.errors.append(explain(path, error))
+        findings.errors.append(place + explain(path, error))
 
 
 def _check_zones(paths: list[str], findings: Findings) -> None:

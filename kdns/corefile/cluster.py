@@ -121,7 +121,9 @@ def _kubeconfig(value: Kubernetes, statement: Statement) -> Kubernetes:
     path, *rest = some_arguments(statement, "the path of a kubeconfig")
     if len(rest) > 1:
         raise CorefileError(rest[1].position, "`kubeconfig` takes PATH [CONTEXT]")
-    return replace(value, kubeconfig=path.text, context=rest[0].text if rest else "")
+    if not rest:
+        return replace(value, kubeconfig=path.text)
+    return replace(value, kubeconfig=path.text, context=rest[0].text, context_position=rest[0].position)
 
 
 def _endpoint(value: Kubernetes, statement: Statement) -> Kubernetes:

@@ -74,6 +74,7 @@ class Kubernetes:
 
     manifests: paths as written, relative to the working directory.
     kubeconfig, context: how to reach the API server; no context is the current one.
+    context_position: where the context is named, if it is.
     endpoint, tls: the same, said by a URL instead. Neither this nor `kubeconfig`: that of the cluster around us.
     startup_timeout_ns: how long queries wait for the first data.
     terminating_serving: endpoints that terminate and still serve stand in where a service has no others.
@@ -100,6 +101,7 @@ class Kubernetes:
     startup_timeout_ns: int = DEFAULT_STARTUP_TIMEOUT_NS
     terminating_serving: bool = False
     position: Position = field(default=Position(), compare=False)
+    context_position: Position = field(default=Position(), compare=False)
 
     @property
     def is_watched(self) -> bool:

@@ -8,8 +8,8 @@ lacking changes with an image; from then on a change is published as it comes, a
 nothing is withdrawn because the API server is away.
 
 With a snapshot everything is known from the start, but nothing is asked for before it is clear whether the snapshot
-is of this cluster. Pure: whoever does the IO (kdns.server.api) opens what `requests` asks for, tells what became of
-it, and calls `turn`.
+is of this cluster, or that the API server does not tell: then all is listed anew. Pure: whoever does the IO
+(kdns.server.api) opens what `requests` asks for, tells what became of it, and calls `turn`.
 
 Not here: the protocol of one resource (kdns.kube.reflector), what objects answer (kdns.kube.schema).
 """
@@ -131,7 +131,8 @@ class Mirror:
         self._new_store = partial(ClusterStore, source, options, hold=HOLD_SECONDS)
         self._outcomes: list[tuple[int, Outcome]] = []
         self._chorus = Chorus()
-        self._restored = restored  # until it is known whether its cluster is this one
+        self._restored = restored  # until it is known whether its cluster is this one, or better not waited for
+        self._doubted = restored.snapshot if restored is not None else None  # until it is known
         self._identity = Identity(rng, now) if wants_identity or restored is not None else None
         self._automata: dict[int, Reflector | Identity] = {}  # by owner
         if self._identity is not None:
@@ -151,6 +152,11 @@ class Mirror:
     def cluster(self) -> str:
         """The UID of the cluster's namespace kube-system; "" while it is not known, or not to be known."""
         return (self._identity.uid or "") if self._identity is not None else ""
+
+    @property
+    def is_identified(self) -> bool:
+        """Whether it is known which cluster it is, or that this is not to be known."""
+        return self._identity is None or self._identity.uid is not None
 
     @property
     def lacks(self) -> int:
@@ -185,6 +191,11 @@ class Mirror:
     def restored(self) -> Snapshot | None:
         """The snapshot that all of it still is, maybe of another cluster; None from the first request on."""
         return self._restored.snapshot if self._restored is not None else None
+
+    @property
+    def doubted(self) -> Snapshot | None:
+        """The snapshot that it began with, until it is known whether that is of this cluster."""
+        return self._doubted
 
     @property
     def failures(self) -> Mapping[str, int]:
@@ -291,22 +302,38 @@ class Mirror:
 
     def _recognise(self, now: float, notices: list[Notice]) -> bool:
         """Decide about what was restored, once it is known which cluster this is. True if that is another one."""
-        if self._restored is None or self._identity is None or self._identity.uid is None:
+        if self._doubted is None or self._identity is None:
             return False
+        if self._identity.uid is None:
+            if self._identity.is_withheld:
+                self._watch_restored(now, is_sure=False)
+            return False
+        snapshot, self._doubted = self._doubted, None
+        why = "" if self.is_confirmed else foreign(snapshot, self.cluster)
+        if why:
+            notices.append(Notice(Severity.ERROR, why))
+            self._drop(now)
+            return True
+        is_sure = bool(self.cluster) and self.cluster == snapshot.cluster
+        lost = _lost_version(snapshot, self._identity.resource_version) if self._restored is not None else ""
+        if lost:
+            trouble = rolled_back(self._identity.resource_version, lost)
+            notices.append(Notice(trouble.severity, trouble.text))
+        self._watch_restored(now, is_sure and not lost)
+        return False
+
+    def _watch_restored(self, now: float, is_sure: bool) -> None:
+        """Begin to watch what was restored, unless that has begun."""
         restored, self._restored = self._restored, None
-        why = foreign(restored.snapshot, self.cluster)
-        if not why:
-            is_sure = bool(self.cluster) and self.cluster == restored.snapshot.cluster and restored.is_newest
-            if lost := _lost_version(restored.snapshot, self._identity.resource_version):
-                trouble = rolled_back(self._identity.resource_version, lost)
-                notices.append(Notice(trouble.severity, trouble.text))
-            self._reflect(now, restored, is_sure and not lost)
-            return False
-        notices.append(Notice(Severity.ERROR, why))
+        if restored is not None:
+            self._reflect(now, restored, is_sure and restored.is_newest)
+
+    def _drop(self, now: float) -> None:
+        """Begin anew, without what was restored."""
+        self._restored = None
         self.store = self._new_store(self.store.serial)
         self.store.lacks = self.kinds
         self._reflect(now, None, False)
-        return True
 
     def _restore(self, snapshot: Snapshot, former_serial: int | None) -> ClusterStore:
         """A store of what a snapshot says, whose serial does not go back: neither behind its own nor the former."""
@@ -330,7 +357,11 @@ class Mirror:
             version = section.resource_version if is_sure else ""
             return Resume(version, [one.key for one in section.objects], restored.stale_since)
 
-        self.reflectors = tuple(Reflector(one, decoder, self._rng, now, resume(one)) for one in self._resources)
+        former = [one.request.number for one in self.reflectors] or [0] * len(self._resources)
+        self.reflectors = tuple(
+            Reflector(one, decoder, self._rng, now, resume(one), number)
+            for one, number in zip(self._resources, former, strict=True)
+        )
         self._automata.update(enumerate(self.reflectors))
 
 

@@ -106,10 +106,17 @@ class Reflector:
     is_synced: whether all objects have been known once. is_confirmed: whether the API server itself has said so, not
         only `resume`. refusal: what it refuses for good, until it does not. resource_version: to resume from.
     heard_at: when something last said that we are current; before the first time, when this began.
+    number: of the last request of whoever followed this resource before.
     """
 
     def __init__(
-        self, resource: Resource, decoder: ObjectDecoder, rng: Random, now: float, resume: Resume | None = None
+        self,
+        resource: Resource,
+        decoder: ObjectDecoder,
+        rng: Random,
+        now: float,
+        resume: Resume | None = None,
+        number: int = 0,
     ) -> None:
         self.resource = resource
         self.statistics = Statistics()
@@ -118,7 +125,7 @@ class Reflector:
         self.refusal: Notice | None = None
         self.resource_version = ""
         self.heard_at = resume.heard_at if resume is not None else now
-        self.request = Request(0, resource.path, (), now)
+        self.request = Request(number, resource.path, (), now)
         self._stage = Stage.OPENING
         self._rng = rng
         self._backoff = Backoff(rng)

@@ -212,7 +212,7 @@ def _headed(part: bytearray, count: int) -> bytearray:
 
 def decode(data: bytes) -> tuple[Snapshot, ...]:
     """What a file says. Its objects share what they have in common. Raises SnapshotError, and nothing else."""
-    frames = _Frames(_verified(memoryview(data)))
+    frames = _Frames(_verified(data))
     header = frames.read(_header_decoder)
     if header.layout != _LAYOUT:
         raise SnapshotError(
@@ -225,18 +225,28 @@ def decode(data: bytes) -> tuple[Snapshot, ...]:
     return found
 
 
-def _verified(data: memoryview) -> memoryview:
+def _verified(data: bytes) -> memoryview:
     """The frames of a file that is whole."""
-    _refuse_other_formats(data)
-    body, trailer = data[: -_TRAILER.size], data[-_TRAILER.size :]
+    view = memoryview(data)
+    _refuse_other_formats(view)
+    body, trailer = view[: -_TRAILER.size], view[-_TRAILER.size :]
     if len(data) < _PRELUDE.size + _TRAILER.size or trailer[-len(_END) :] != _END:
-        raise SnapshotError(f"it is cut short: its end is not there after {len(data)} octets")
+        raise SnapshotError(_without_end(data))
     digest, octets, _ = _TRAILER.unpack(trailer)
     if octets != len(data):
         raise SnapshotError(f"it is damaged: it has {len(data)} octets and should have {octets}")
     if blake2b(body, digest_size=_DIGEST_OCTETS).digest() != digest:
         raise SnapshotError("it is damaged: its content does not match its checksum")
     return body[_PRELUDE.size :]
+
+
+def _without_end(data: bytes) -> str:
+    """What is wrong with a file whose end is not where it should be."""
+    end = data.rfind(_END) + len(_END)
+    start = end - _TRAILER.size
+    if start >= _PRELUDE.size and _TRAILER.unpack_from(data, start)[1] == end:
+        return f"it is damaged: it has {len(data)} octets, and its end is after {end}: something was appended to it"
+    return f"it is cut short: its end is not there after {len(data)} octets"
 
 
 def _refuse_other_formats(data: memoryview) -> None:

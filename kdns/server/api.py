@@ -27,7 +27,7 @@ from kdns.server.feed import Scope
 from kdns.server.outage import Outage
 from kdns.server.reading import Reading
 from kdns.server.status import SourceStatus
-from kdns.server.streams import Arrival, Ended, Failed, Opened, Received, Streams
+from kdns.server.streams import SUCCESS, Arrival, Ended, Failed, Opened, Received, Streams
 from kdns.wire.name import to_text
 from kdns.zone.delta import ZoneDelta
 
@@ -37,7 +37,8 @@ class ApiSource:
 
     client: the way to its API server. former_serial: the serial that clients have seen last, whoever published it.
     served_serial: the one of this cluster that others answer with at this moment, if any do.
-    startup_timeout: seconds. heard_at: when its API server has said something last; at first, when this began.
+    startup_timeout: seconds. heard_at: when its API server has told something last, which no error does; at first,
+        when this began.
     restored_serial: of the snapshot that it began with, None without one.
     """
 
@@ -61,6 +62,7 @@ class ApiSource:
         self._make_mirror = partial(Mirror, index, options, self._resources, Random(), now, former_serial)
         self._streams = Streams(client)
         self._opened: dict[int, int] = {}  # the number of the request that is open, by owner
+        self._is_telling: dict[int, bool] = {}  # whether the answer that is open is a success, by owner
         self._outage = Outage(client.server)
         self._served_serial = served_serial
         self.restored_serial: int | None = None
@@ -103,9 +105,9 @@ class ApiSource:
         return self._mirror.lacks
 
     @property
-    def lacking_namespaces(self) -> int:
-        """In how many namespaces they are not; 0 for the whole cluster."""
-        return len(self._mirror.store.lacking)
+    def lacking_namespaces(self) -> tuple[str, ...]:
+        """In which namespaces they are not; none for the whole cluster."""
+        return tuple(label[1:].decode() for label in self._mirror.store.lacking)
 
     @property
     def unconfirmed(self) -> int:
@@ -122,12 +124,22 @@ class ApiSource:
         """Whether the API server itself has told everything once, but for what it refuses to tell."""
         return self._mirror.is_settled
 
+    @property
+    def is_identified(self) -> bool:
+        """Whether it is known which cluster it is, or that this is not to be known."""
+        return self._mirror.is_identified
+
+    @property
+    def has_snapshot(self) -> bool:
+        """Whether there is something to write to disk."""
+        return self._mirror.doubted is not None or (self.is_identified and not self.lacks)
+
     def is_late(self, now: float) -> bool:
         """Whether `startup_timeout` has passed."""
         return now >= self._began_at + self.startup_timeout
 
     def is_silent(self, now: float) -> bool:
-        """Whether its API server has said nothing for `startup_timeout`."""
+        """Whether its API server has told nothing for `startup_timeout`, be it silent or failing."""
         return now >= self.heard_at + self.startup_timeout
 
     def progress(self) -> str:
@@ -156,8 +168,7 @@ class ApiSource:
             return Reading()
         for arrival in arrivals:
             _TELL[type(arrival.what)](mirror, arrival, arrival.what, now)
-            if isinstance(arrival.what, Received):
-                self.heard_at = now
+            self._hear(arrival, now)
         turn = mirror.turn(now, int(unix_now))
         reading = Reading(is_large=turn.has_listed)
         for notice in (*turn.notices, *self._outage.notices(mirror.stale_since, bool(mirror.lacks), now)):
@@ -172,19 +183,21 @@ class ApiSource:
         return reading
 
     def snapshot(self, now: float, unix_now: float) -> Snapshot | None:
-        """What to write to disk; None if nothing that is whole is known."""
+        """What to write to disk; None if nothing that is whole is known, or not of which cluster it is."""
         mirror = self._mirror
+        if not self.has_snapshot:
+            return None
         if mirror.restored is not None:
             return replace(mirror.restored, serial=self.serial)
-        if mirror.lacks:
-            return None
+        if not mirror.is_identified:  # of which cluster this is cannot be said; what was read stays as good as it was
+            return mirror.doubted
         since = mirror.stale_since
         taken_at = unix_now if since is None else unix_now - (now - since)
         return Snapshot(self.fingerprint, mirror.cluster, taken_at, mirror.sections(), self.serial)
 
     def announce(self, status: SourceStatus) -> None:
         """Before something is published: whoever comes after us must not fall behind it, even if we die meanwhile."""
-        status.published = Former(self.lacks, self.serial or 0, self.lacking_namespaces)
+        status.published = Former(self.lacks, self.serial or 0, len(self.lacking_namespaces))
 
     def report(self, status: SourceStatus) -> None:
         """Tell the status what is so now."""
@@ -215,6 +228,13 @@ class ApiSource:
         """Let go of all connections."""
         self._streams.close_all()
 
+    def _hear(self, arrival: Arrival, now: float) -> None:
+        """Note when it has told something: why it does not is not that."""
+        if isinstance(arrival.what, Opened):
+            self._is_telling[arrival.owner] = arrival.what.status in SUCCESS
+        elif isinstance(arrival.what, Received) and self._is_telling[arrival.owner]:
+            self.heard_at = now
+
     def _open(self, now: float) -> None:
         """Open what is due; what has been given up is closed with it, or already while the next one has to wait."""
         for owner, request in self._mirror.requests():
@@ -231,7 +251,8 @@ def access_of(kubernetes: Kubernetes) -> ApiAccess:
     """The way to an API server that a `kubernetes` block names."""
     tls = kubernetes.tls
     certificate, key, ca = (tls.certificate, tls.key, tls.ca) if tls is not None else ("", "", "")
-    return ApiAccess(kubernetes.kubeconfig, kubernetes.context, kubernetes.endpoint, certificate, key, ca)
+    place = str(kubernetes.context_position)
+    return ApiAccess(kubernetes.kubeconfig, kubernetes.context, kubernetes.endpoint, certificate, key, ca, place)
 
 
 _COUNTED = {

@@ -20,6 +20,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
 
 from kdns import __version__
@@ -52,7 +53,7 @@ class ApiAccess:
     """How to reach an API server: a kubeconfig, or an endpoint, or neither of them: the cluster around us.
 
     kubeconfig: a path, or several joined by ":". context: no name is the current one. endpoint: a URL.
-    certificate, key, ca: paths of PEM files, for an endpoint.
+    certificate, key, ca: paths of PEM files, for an endpoint. context_place: where the context is named, if it is.
     """
 
     kubeconfig: str = ""
@@ -61,6 +62,7 @@ class ApiAccess:
     certificate: str = ""
     key: str = ""
     ca: str = ""
+    context_place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,8 @@ def connect_to(
 
 
 def _by_kubeconfig(access: ApiAccess, limits: Limits) -> ApiClient:
-    found = read_kubeconfig(access.kubeconfig, access.context)
+    read = partial(read_kubeconfig, access.kubeconfig, access.context, access.context_place)
+    found = read()
     cluster, user = found.cluster, found.user
     target = replace(_target(found.server, cluster.place("server")), proxy=_proxy(cluster))
     target = replace(target, name=cluster.text("tls-server-name") or target.name)
@@ -196,7 +199,7 @@ def _by_kubeconfig(access: ApiAccess, limits: Limits) -> ApiClient:
         origins = replace(origins, certificate=f"that of the exec plugin, {user.place('exec')}")
     elif user.text("client-certificate-data") or user.text("client-certificate"):
         origins = replace(origins, certificate=user.place("client-certificate-data", "client-certificate"))
-    source = KubeconfigSource(access.kubeconfig, access.context, found.server, limits.load)
+    source = KubeconfigSource(read, found.server, limits.load)
     return _client(target, source, origins, limits)
 
 

@@ -63,7 +63,7 @@ class Situation:
     lacks, namespaces: what is not known wholly, as in Former. unconfirmed: kinds that are known from a snapshot
     alone; serial: its SOA serial, None without one.
     is_settled: the API server itself has told all that it tells. is_late: `startup_timeout` is over; is_silent: and
-    for so long it has said nothing.
+    for so long it has told nothing.
     former: what is answered meanwhile, None if that is nothing. reading: how many of our own workers answer.
     """
 

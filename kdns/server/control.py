@@ -111,6 +111,7 @@ class Control:
         self._told_missing: set[str] = set()
         self._born_at = time.monotonic()
         self._kept: set[int] = set()  # places of sources of which the workers keep what they have
+        self._known_from = 0  # the generation of the last image: from it on, all is known that is not kept
 
     def run(self, stop: socket.socket) -> int:
         """Find out what is to be answered, then say so and what changes, until `stop` is readable."""
@@ -405,7 +406,7 @@ class Control:
         if is_known:
             self._announce(place)
         if reading.scope is Scope.IMAGE:
-            generation = publisher.publish_image()
+            generation = self._known_from = publisher.publish_image()
         else:
             generation = publisher.publish(reading.scope, place, reading.parts)
         self._note_serials()
@@ -449,7 +450,7 @@ class Control:
             return
         for status in self._plan.statuses:
             status[Word.VISIBLE_GENERATION], status[Word.IS_LOADED] = generation, True
-        if not (self._is_ready_told or self._kept):
+        if not (self._is_ready_told or self._kept) and generation >= self._known_from:
             self._is_ready_told = True
             self._tell_ready()
         for line in self._visibility.visible(generation, time.monotonic()):
@@ -487,7 +488,7 @@ def _why_given_up(api: ApiSource, situation: Situation) -> str:
         return f"{api.origins} refuses to tell of {kinds}, which are answered now: the old configuration stays"
     has_snapshot = situation.unconfirmed != 0
     snapshot = "the snapshot is older than what is answered" if has_snapshot else "there is no snapshot to go on from"
-    return f"{api.origins} has said nothing for {api.startup_timeout:g} s, and {snapshot}"
+    return f"{api.origins} has told nothing for {api.startup_timeout:g} s, and {snapshot}"
 
 
 _STOP = "stop"

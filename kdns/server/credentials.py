@@ -21,11 +21,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from kdns.server.kubeconfig import AccessError, Kubeconfig, read_kubeconfig
+from kdns.server.kubeconfig import AccessError, Kubeconfig
 from kdns.server.textfile import UnreadableError, read_text
 from kdns.server.watch import stamps
 
@@ -54,6 +55,10 @@ class Credentials:
     certificate: str = ""
     key: str = field(default="", repr=False)
     expires: float = math.inf
+
+    def is_same_proof(self, other: Credentials) -> bool:
+        """Whether a server that refuses the one refuses the other."""
+        return replace(self, expires=other.expires) == other
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +109,11 @@ class KubeconfigSource:
     """The user of a kubeconfig's context.
 
     Kept until its files change, it expires, or what an exec plugin gave is refused. Only a `tokenFile` is read for
-    each connection. seconds: how long an exec plugin may take.
+    each connection. read: reads the kubeconfig, or raises AccessError. seconds: how long an exec plugin may take.
     """
 
-    def __init__(self, paths: str, context: str, server: str, seconds: float) -> None:
-        self._paths = paths
-        self._context = context
+    def __init__(self, read: Callable[[], Kubeconfig], server: str, seconds: float) -> None:
+        self._read_kubeconfig = read
         self._server = server
         self._seconds = seconds
         self._kubeconfig: Kubeconfig | None = None
@@ -146,9 +150,11 @@ class KubeconfigSource:
 
     def _read(self) -> Kubeconfig:
         try:
-            kubeconfig = read_kubeconfig(self._paths, self._context)
+            kubeconfig = self._read_kubeconfig()
         except AccessError as error:
             raise CredentialsError(str(error)) from None
+        for place, path in kubeconfig.referred:
+            _contents(path, f"{place}: ")
         if kubeconfig.server != self._server:
             # Credentials of one cluster are not for another one's server.
             raise CredentialsError(f"{kubeconfig}: `server` is now {kubeconfig.server}: restart kdns to follow it")
@@ -297,11 +303,11 @@ def bearer(path: str) -> str:
     return _checked(f"Bearer {token}", path)
 
 
-def _contents(path: str) -> str:
+def _contents(path: str, place: str = "") -> str:
     try:
         return read_text(path)
     except UnreadableError as error:
-        raise CredentialsError(f"{path}: cannot be read: {error}") from None
+        raise CredentialsError(f"{place}{path}: cannot be read: {error}") from None
 
 
 def _checked(authorization: str, where: str) -> str:

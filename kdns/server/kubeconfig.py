@@ -76,6 +76,16 @@ class Kubeconfig:
     files: tuple[str, ...]
 
     @property
+    def referred(self) -> tuple[tuple[str, str], ...]:
+        """The files of certificates and keys that it needs, each with where it is named."""
+        return tuple(
+            (entry.place(key), entry.text(key))
+            for entry in (self.cluster, self.user)
+            for key in _CERTIFICATE_PATHS
+            if entry.text(key) and not entry.text(f"{key}-data")  # which comes before a file
+        )
+
+    @property
     def server(self) -> str:
         """The URL of the API server."""
         return self.cluster.text("server").rstrip("/")
@@ -89,10 +99,10 @@ class Kubeconfig:
         return f"{self.cluster.path} (context {self.context})"
 
 
-def read_kubeconfig(paths: str, context: str = "") -> Kubeconfig:
+def read_kubeconfig(paths: str, context: str = "", place: str = "") -> Kubeconfig:
     """Read a context, the current one if none is named. Raises AccessError.
 
-    paths: one, or several joined by ":".
+    paths: one, or several joined by ":". place: where the context is named, if not in these files.
     """
     files = [_File(path) for path in _existing(paths)]
     name = context or next((file.current_context for file in files if file.current_context), "")
@@ -100,7 +110,9 @@ def read_kubeconfig(paths: str, context: str = "") -> Kubeconfig:
     if not name:
         raise AccessError(f"{files[0].path}: no `current-context`: set one, or name a context{_choice(contexts)}")
     if name not in contexts:
-        raise AccessError(f"{files[0].path}: no context `{name}`{_choice(contexts)}")
+        where = " and ".join(file.path for file in files)
+        what = f"{place}: no context `{name}` in {where}" if place else f"{where}: no context `{name}`"
+        raise AccessError(f"{what}{_choice(contexts)}")
     cluster = _named(_merged(files, "clusters"), contexts[name], "cluster")
     user = _user(_merged(files, "users"), contexts[name])
     _check_cluster(cluster)

@@ -65,6 +65,12 @@ class SnapshotFile:
             return self._known is not None and _identity(os.stat(self.path)) != self._known
         return False
 
+    def age(self, now: float) -> float | None:
+        """Seconds since it was written, by whoever, as far as clocks can be trusted; None if it is not there."""
+        with suppress(OSError):
+            return now - os.stat(self.path).st_mtime
+        return None
+
     def load(self, wanted: Iterable[str], now: float, max_age: float) -> Chosen:
         """What it has for these fingerprints, as kdns.kube.snapshot.choose; nothing, and why, if it is of no use."""
         try:
@@ -151,6 +157,7 @@ class SnapshotWriter:
         self._wake = wake
         self._has_changed = False
         self._began = -math.inf
+        self._earliest = -math.inf  # when the first one may be
         self._thread: threading.Thread | None = None  # until its result is collected
         self._result: _Result | None = None  # set by the thread, its last deed but for `wake`
         self._failure = ""  # what the log was told last; "" if all is well
@@ -162,13 +169,20 @@ class SnapshotWriter:
         """Something has changed that a snapshot holds."""
         self._has_changed = True
 
+    def spare(self, age: float, now: float) -> None:
+        """The file was written `age` seconds ago: our first write keeps its distance from that one, too.
+
+        An age below 0, as a clock that was wrong makes it, counts as 0: no write waits for longer than the interval.
+        """
+        self._earliest = now + MIN_INTERVAL_SECONDS - min(max(0.0, age), MIN_INTERVAL_SECONDS)
+
     @property
     def wake_at(self) -> float:
         """When `write` is due; maybe long ago, never (math.inf) while one is under way."""
         if self._thread is not None:
             return math.inf
         if self._has_changed:
-            return self._began + MIN_INTERVAL_SECONDS
+            return max(self._began + MIN_INTERVAL_SECONDS, self._earliest)
         return self._began + self._refresh_seconds if self._began > -math.inf else math.inf
 
     def write(self, snapshots: Sequence[Snapshot], now: float) -> None:

@@ -10,8 +10,8 @@ A list is read by its thread, ahead of who decodes it. A watch is quiet for most
 known soon: two threads that take turns at one interpreter cost several times what reading does. So a thread lends a
 connection that has become quiet to `take`, and has it back for a burst, and for all that goes wrong.
 
-A 401 is passed on only after one more attempt with refreshed credentials. Not here: connections and credentials
-(kdns.server.apiclient), what the octets say, when to try again (kdns.kube.reflector).
+A 401 is passed on, but after one more attempt if refreshing the credentials gives others. Not here: connections and
+credentials (kdns.server.apiclient), what the octets say, when to try again (kdns.kube.reflector).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ BLOCK_OCTETS = 64 << 10  # what a thread reads before it passes it on, if so muc
 QUIET_SECONDS = 0.05  # without an octet; no list pauses for so long but for a full queue
 ARRIVAL_OCTETS = 256  # what an arrival counts besides its block, so that tiny ones are bounded, too
 REFUSAL_OCTETS = 64 << 10  # of the body of an answer that is not a 2xx: a Status has under 1 kB
+SUCCESS = range(200, 300)  # statuses of answers that hold what was asked for
 UNAUTHORIZED = 401
 
 
@@ -200,33 +201,39 @@ class Streams:
     def _converse(self, stream: _Stream) -> None:
         try:
             credentials = self._client.credentials()
-            if not self._attempt(stream, credentials, is_last=False):
-                self._attempt(stream, self._client.refreshed(credentials), is_last=True)
+            others = self._attempt(stream, credentials)
+            if others is not None:
+                self._attempt(stream, others, is_last=True)
         except RequestFailed as failed:
             self._post(stream, Failed(failed.failure))
 
-    def _attempt(self, stream: _Stream, credentials: Credentials, is_last: bool) -> bool:
-        """Send the request and pass on the answer. False if credentials were refused, and that is not passed on."""
+    def _attempt(self, stream: _Stream, credentials: Credentials, is_last: bool = False) -> Credentials | None:
+        """Send the request and pass on the answer; or none, if these credentials are refused and there are others."""
         with self._client.send(stream.request, credentials, stream.cancelled) as connection, self._client.failing():
             answer = _Answer(connection, self._client.limits.read)
             content, head = answer.begin()
             if head.status == UNAUTHORIZED and not is_last:
-                return False
+                others = self._client.refreshed(credentials)
+                if not others.is_same_proof(credentials):
+                    return others
             self._post(stream, Opened(head.status, head.headers))
-            left = sys.maxsize if 200 <= head.status < 300 else REFUSAL_OCTETS
-            while True:
-                if content:
-                    self._post(stream, Received(content[:left]))
-                    left -= len(content)
-                if answer.is_complete or left <= 0:
-                    break
-                content = b""
-                if left > REFUSAL_OCTETS and answer.is_quiet(QUIET_SECONDS):
-                    self._lend(stream, answer)
-                else:
-                    content = answer.more()
-            self._post(stream, Ended())
-        return True
+            self._pass_on(stream, answer, content, sys.maxsize if head.status in SUCCESS else REFUSAL_OCTETS)
+        return None
+
+    def _pass_on(self, stream: _Stream, answer: _Answer, content: bytes, left: int) -> None:
+        """Post what comes of an answer's body, at most `left` octets of it. content: what has come already."""
+        while True:
+            if content:
+                self._post(stream, Received(content[:left]))
+                left -= len(content)
+            if answer.is_complete or left <= 0:
+                break
+            content = b""
+            if left > REFUSAL_OCTETS and answer.is_quiet(QUIET_SECONDS):
+                self._lend(stream, answer)
+            else:
+                content = answer.more()
+        self._post(stream, Ended())
 
     def _lend(self, stream: _Stream, answer: _Answer) -> None:
         """Have `take` read the answer, for as long as little comes of it."""

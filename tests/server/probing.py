@@ -8,7 +8,7 @@ import time
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.server.serving import PATIENCE, Server
+from tests.server.serving import PATIENCE, Server, rest_between_looks
 
 
 def http_port(server: Server, path: str, after: int = 0) -> int:
@@ -37,6 +37,7 @@ def wait_until(port: int, path: str, status: int) -> str:
         found, body = get(port, path)
         if found == status:
             return body
+        rest_between_looks()
     raise AssertionError(f"{path} says {found}: {body}")
 
 
@@ -56,4 +57,5 @@ def wait_for_metric(port: int, name: str, value: float) -> dict[str, float]:
         sums = scrape(port)
         if sums.get(name, 0.0) == value:
             return sums
+        rest_between_looks()
     raise AssertionError(f"{name} is {sums.get(name)} and not {value}")

@@ -32,6 +32,7 @@ import dns.rdatatype
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0  # a loaded machine is slow; nothing waits that long on a good day
+_BETWEEN_LOOKS = 0.005  # seconds in which what is looked for may use the processor that looking would
 
 
 class Server:
@@ -129,6 +130,7 @@ class Server:
             pid = self.children().get(name, 0)
             if pid not in (0, other_than):
                 return pid
+            rest_between_looks()
         raise AssertionError(f"no process {name} other than {other_than}: {self.children()}\n{self.log}")
 
     def send(self, number: signal.Signals) -> None:
@@ -162,6 +164,11 @@ class Server:
             with self._news:
                 self.lines.append(line.rstrip("\n"))
                 self._news.notify_all()
+
+
+def rest_between_looks() -> None:
+    """For whoever asks again and again until something is so: leave the processor to those who bring it about."""
+    threading.Event().wait(_BETWEEN_LOOKS)
 
 
 def free_port() -> int:

@@ -194,10 +194,21 @@ def test_a_401_is_tried_once_more_with_a_token_that_is_read_again(tmp_path: Path
 
 
 def test_a_401_is_passed_on_after_one_more_attempt(tmp_path: Path, authority: Authority) -> None:
+    user = plugin(tmp_path, "give(token=f'token-{runs}')")
     with Peer(_demanding("other"), authority.server("127.0.0.1")) as peer:
-        answer = ask(_client(tmp_path, peer, _trusting(authority), {"token": SECRET}))
+        answer = ask(_client(tmp_path, peer, _trusting(authority), user))
         assert (answer.status, answer.body, answer.failure) == (401, b"Status", None)
-        assert len(peer.asked) == 2
+        assert [asked.headers["authorization"] for asked in peer.asked] == ["Bearer token-1", "Bearer token-2"]
+
+
+def test_a_401_is_passed_on_at_once_where_credentials_stay_the_same(tmp_path: Path, authority: Authority) -> None:
+    again = "give(token='same', expirationTimestamp=f'2099-01-01T00:00:0{runs}Z')"
+    with Peer(_demanding("other"), authority.server("127.0.0.1")) as peer:
+        for requests, user in enumerate(({"token": SECRET}, plugin(tmp_path, again)), start=1):
+            answer = ask(_client(tmp_path, peer, _trusting(authority), user))
+            assert (answer.status, answer.body, answer.failure) == (401, b"Status", None)
+            assert len(peer.asked) == requests
+    assert runs(tmp_path) == 2
 
 
 def test_a_401_makes_a_plugin_run_again_once(tmp_path: Path, authority: Authority) -> None:

@@ -139,7 +139,7 @@ def test_a_reload_does_not_go_back_to_one_that_is_older_than_what_is_answered(sh
     server, mark = outrun(shop)
     with Repeated(server, TILL) as till, Repeated(server, WEB) as web:
         server.send(signal.SIGHUP)
-        server.wait_for("has said nothing for 0.5 s, and the snapshot is older than what is answered", after=mark)
+        server.wait_for("has told nothing for 0.5 s, and the snapshot is older than what is answered", after=mark)
         server.wait_for("reload failed, the old configuration stays", after=mark)
     assert till.seen == {"10.96.0.30"}
     assert web.seen == {WEB_ADDRESS}
@@ -240,6 +240,38 @@ def test_where_the_cluster_may_not_be_known_everything_is_listed_anew(kept: Shop
     assert outcome(server, WEB) == WEB_ADDRESS
     assert server.stop() == 0
     assert read(kept.snapshot).cluster == ""
+
+
+def test_where_the_cluster_is_not_told_for_ever_all_is_followed_nevertheless(kept: Shop) -> None:
+    kept.api.control.fault(Reply("500"), "namespaces", on="list", times=None)
+    kept.api.control.apply(service("shop", "till", HTTP, clusterIP="10.96.0.30"))
+    server = serve(kept)
+    with Repeated(server, WEB) as web:
+        wait_until_answered(server, TILL, "10.96.0.30")
+    assert web.seen == {WEB_ADDRESS}
+    wait_until(lambda: sample(server, "kdns_cluster_staleness_seconds"), 0)
+    assert [one["purpose"] for one in kept.api.control.requests()].count("watchlist") == 3
+    server.wait_for("the API server has not told 3 times which cluster it is")
+    assert server.stop() == 0
+    assert "till" not in names(read(kept.snapshot)), "it is not known to be of the same cluster"
+    assert read(kept.snapshot).cluster == kube_system(kept)
+
+
+def test_reloads_write_nothing_that_is_written(shop: Shop) -> None:
+    server = serve(shop)
+    server.wait_for("written")
+    before = os.stat(shop.snapshot)
+    for _ in range(3):
+        mark = server.mark()
+        server.send(signal.SIGHUP)
+        server.wait_for("reloaded:", after=mark)
+    after = os.stat(shop.snapshot)
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    mark = server.mark()
+    shop.api.control.apply(service("shop", "till", HTTP))
+    server.wait_for("visible:", after=mark)
+    assert server.stop() == 0
+    assert "till" in names(read(shop.snapshot))
 
 
 def test_one_that_is_damaged_is_refused_and_nothing_else_breaks(kept: Shop) -> None:

@@ -195,7 +195,7 @@ def test_a_reload_takes_nothing_away_for_the_sake_of_another_cluster(shop: Shop,
         server = shop.start("-conf", shop.corefile, port=first)
         shop.api.kill()
         shop.corefile.write_text(block(f".:{second}", zones, theirs) + block(f".:{first}", zones, ours))
-        assert "has said nothing" in reload_refused(server)
+        assert "has told nothing" in reload_refused(server)
         assert outcome(server, WEB) == WEB_ADDRESS
 
 
@@ -205,7 +205,7 @@ def test_a_reload_takes_nothing_away_that_files_have_told(shop: Shop, tmp_path: 
     server = shop.run()
     shop.api.kill()
     shop.write(timeout=SHORT)
-    assert "has said nothing" in reload_refused(server)
+    assert "has told nothing" in reload_refused(server)
     assert outcome(server, WEB) == WEB_ADDRESS
 
 

@@ -25,7 +25,7 @@ import dns.rdatatype
 
 from tests.server.conftest import Serve
 from tests.server.probing import get, http_port
-from tests.server.serving import PATIENCE, Server, free_port
+from tests.server.serving import PATIENCE, Server, free_port, rest_between_looks
 from tests.support.fakeapi.builders import (
     endpoint,
     endpoint_slice,
@@ -160,6 +160,7 @@ def wait_until(find: Callable[[], object], wanted: object, context: Callable[[],
     deadline = time.monotonic() + PATIENCE
     while (found := find()) != wanted:
         assert time.monotonic() < deadline, f"{found!r} and not {wanted!r}\n{context()}"
+        rest_between_looks()
 
 
 class Repeated:

@@ -99,6 +99,7 @@ class Control:
         self.notices: list[Notice] = []
         self.turns = self.deltas = self.images = 0
         self.heard_at = now
+        self.is_told: dict[int, bool] = {}  # by owner: whether its answer is no refusal
         self._birth = birth
         self._now = self._began_at = now
         self._outage = Outage(SERVER)
@@ -258,12 +259,13 @@ class Chain:
     def opened(self, owner: int, number: int, status: int, headers: Headers, now: float) -> None:
         control, own, own_number = self._whose(owner, number)
         if control is not None:
+            control.is_told[own] = 200 <= status < 300
             control.mirror.opened(own, own_number, status, headers, now)
 
     def received(self, owner: int, number: int, block: bytes, now: float) -> None:
         control, own, own_number = self._whose(owner, number)
         if control is not None:
-            control.heard_at = now
+            control.heard_at = now if control.is_told[own] else control.heard_at
             control.mirror.received(own, own_number, block, now)
 
     def ended(self, owner: int, number: int, now: float) -> None:

@@ -201,7 +201,7 @@ def test_files_that_lead_to_no_api_server_are_errors(capsys: pytest.CaptureFixtu
     assert main(["check", "Corefile"]) == 1
     here = os.getcwd()
     assert capsys.readouterr().out.splitlines() == [
-        f"{here}/config.crt: no such file or directory",
+        f"{here}/config:7: {here}/config.crt: no such file or directory",
         "tls.key: not a regular file",
         "ca.crt: not a regular file",
     ]
@@ -212,7 +212,7 @@ def test_files_that_lead_to_no_api_server_are_errors(capsys: pytest.CaptureFixtu
     [
         (None, "config: no such kubeconfig"),
         ("kind: [", "config:1: not YAML"),
-        (KUBECONFIG.replace("production", "staging"), "config: no context `production`"),
+        (KUBECONFIG.replace("production", "staging"), "Corefile:3:27: no context `production` in "),
         (KUBECONFIG.replace("user: u}", "user: w}"), "config:14: context `production` names user `w`"),
     ],
 )

@@ -8,6 +8,7 @@ from kdns.corefile import (
     CorefileError,
     Kubernetes,
     PodMode,
+    Position,
     TlsFiles,
     parse_corefile,
     parse_selector,
@@ -125,6 +126,12 @@ def test_zones_are_folded_and_kept_once() -> None:
 @pytest.mark.parametrize(("zones", "key"), [("in-addr.arpa ip6.arpa", "."), ("", "10.0.0.0/8")])
 def test_reverse_zones_alone_are_refused(zones: str, key: str) -> None:
     assert refusal("", zones, key).startswith("Corefile:2:3: `kubernetes` needs a zone for names")
+
+
+def test_a_context_that_is_named_is_known_with_its_place() -> None:
+    assert watched("kubeconfig config").context_position == Position()
+    named = watched("kubeconfig config lab").context_position
+    assert (named.line, named.column) == (3, 23)
 
 
 def test_without_manifests_the_api_server_of_the_cluster_around_us_is_watched() -> None:

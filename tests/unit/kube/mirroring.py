@@ -194,3 +194,54 @@ class Watching:
         return [notice.text for turn in self.turns for notice in turn.notices]
 
 
+WEB, DB = "web.shop.svc.cluster.local", "db.shop.svc.cluster.local"
+
+SHOP: dict[str, list[dict[str, Any]]] = {
+    "namespaces": [item("Namespace", 1, "shop", None, labels={"open": "yes"}), item("Namespace", 2, "bank", None)],
+    "services": [
+        service("web", 3, clusterIP="10.96.0.1"),
+        service("db", 4, clusterIP="None"),
+        service("docs", 5, type="ExternalName", externalName="docs.example.com"),
+        service("vault", 6, "bank", clusterIP="10.96.0.2"),
+    ],
+    "endpointslices": [rows("db-1", 7, "db", "10.0.0.1", "10.0.0.2"), rows("web-1", 8, "web", "10.0.0.3")],
+}
+PROBES = [
+    WEB,
+    DB,
+    f"h-1.{DB}",
+    f"_http._tcp.{WEB}",
+    f"_http._tcp.{DB}",
+    f"_tcp.{WEB}",
+    f"none.{WEB}",
+    "docs.shop.svc.cluster.local",
+    "vault.bank.svc.cluster.local",
+    "nobody.shop.svc.cluster.local",
+    "shop.svc.cluster.local",
+    "nowhere.svc.cluster.local",
+    "10-0-0-9.shop.pod.cluster.local",
+    "10-0-0-9.nowhere.pod.cluster.local",
+    "cluster.local",
+    "elsewhere.cluster.local",
+    "dns-version.cluster.local",
+    "1.0.96.10.in-addr.arpa",
+    "1.0.0.10.in-addr.arpa",
+    "9.9.9.10.in-addr.arpa",
+    "0.10.in-addr.arpa",
+]
+
+
+def synced(watching: Watching | None = None, shop: dict[str, list[dict[str, Any]]] = SHOP) -> Watching:
+    """Told all of a shop."""
+    watching = watching or Watching()
+    for plural, values in shop.items():
+        watching.sync(plural, *values)
+    return watching
+
+
+def snapshot_of(watching: Watching, cluster: str = CLUSTER_UID) -> Snapshot:
+    """Of all that it knows."""
+    return Snapshot("the same", cluster, 1_700_000_000.0, watching.mirror.sections())
+
+
+FINAL = {qname: synced().find(qname) for qname in PROBES}

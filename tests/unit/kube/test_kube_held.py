@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kdns.kube import held
-from kdns.kube.objects import Change, Object, Tombstone
+from kdns.kube.objects import Change, EndpointSlice, Object, Tombstone
+from kdns.kube.request import Resource
 from kdns.kube.schema import SchemaOptions
 from kdns.kube.store import ClusterStore
 from kdns.zone.subtree import HostSet, Port
@@ -283,14 +287,67 @@ def count(found: tuple[HostSet, ...]) -> int:
     return sum(len(one.addresses) // one.octets for one in found)
 
 
-def test_more_endpoints_than_the_bound_leave_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_service_with_more_endpoints_than_the_bound_all_leave_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held, "HELD_ENDPOINTS_MAX", 10)
     web = Watched(piece("a", *many(6)), piece("b", *many(5, 100)), piece("c", *many(4, 200)), namespace("shop"))
-    found = web.at(0.0, gone(piece("a")), gone(piece("b")), gone(piece("c")))
-    assert count(found) == 10, "those of a and c; b is not held by halves"
-    assert web.expired(HOLD) == ()
+    assert web.at(0.0, gone(piece("a")), gone(piece("b")), gone(piece("c"))) == (), "not those that find room"
+    assert (web.store.held, web.store.next_expiry) == (0, inf)
     web.at(1.0, piece("a", *many(6)))
     assert count(web.at(2.0, gone(piece("a")))) == 6, "and there is room again"
+    assert web.expired(2.0 + HOLD) == ()
+
+
+def test_so_do_those_that_vanished_a_moment_before_or_vanish_a_moment_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held, "HELD_ENDPOINTS_MAX", 10)
+    web = Watched(*(piece(name, *many(6, 100 * at)) for at, name in enumerate("abcd")))
+    assert count(web.at(0.0, gone(piece("a")))) == 24
+    assert count(web.at(0.1, gone(piece("b")))) == 12
+    assert count(web.at(0.2, gone(piece("c")))) == 6
+    assert web.store.held == 0
+    assert count(web.at(0.1 + HOLD, gone(piece("d")))) == 6, "what vanishes later is another story"
+
+
+def test_a_service_without_room_takes_none_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held, "HELD_ENDPOINTS_MAX", 10)
+    api = wire("api", "shop", "svc")
+    web = Watched(
+        piece("a", *many(6)),
+        piece("b", *many(5, 100)),
+        piece("c", *many(4, 200), of="api"),
+        service("api", clusterIP="None"),
+    )
+    assert web.at(0.0, gone(piece("a")), gone(piece("b")), gone(piece("c"))) == ()
+    assert count(web.published.subtrees[api].hosts) == 4
+    assert web.store.held == 4
+
+
+def test_a_service_that_is_made_again_is_held_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held, "HELD_ENDPOINTS_MAX", 10)
+    web = Watched(piece("a", *many(11)))
+    assert web.at(0.0, gone(piece("a"))) == ()
+    web.at(0.1, gone(service("web")), service("web", clusterIP="None"), piece("a", *many(3)))
+    assert count(web.at(0.2, gone(piece("a")))) == 3
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["web", "api"]), st.integers(1, 8)), min_size=1, max_size=6),
+    st.integers(1, 12),
+    st.booleans(),
+)
+def test_of_what_vanishes_of_a_service_at_once_all_is_held_or_none(
+    slices: list[tuple[str, int]], bound: int, together: bool
+) -> None:
+    pieces = [piece(f"s{at}", *many(size, 100 * at), of=owner) for at, (owner, size) in enumerate(slices)]
+    with patch.object(held, "HELD_ENDPOINTS_MAX", bound):
+        web = Watched(service("api", clusterIP="None"), *pieces)
+        for batch in [pieces] if together else [[one] for one in pieces]:
+            web.at(0.0, *map(gone, batch))
+        assert web.store.held <= bound
+    for owner in ("web", "api"):
+        had = sum(size for name, size in slices if name == owner)
+        left = count(web.published.subtrees[wire(owner, "shop", "svc")].hosts)
+        assert left in (0, had)
+        assert left or not had or sum(size for _, size in slices) > bound
 
 
 def test_endpoints_that_come_back_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,7 +358,18 @@ def test_endpoints_that_come_back_make_room(monkeypatch: pytest.MonkeyPatch) -> 
     assert count(web.at(0.2, gone(piece("b")))) == 20
 
 
-def test_all_endpoints_of_the_largest_namespace_can_be_held() -> None:
-    web = Watched(*(piece(f"s{number}", *many(100, 100 * number)) for number in range(30)))
-    assert count(web.at(0.0, *(gone(piece(f"s{number}")) for number in range(30)))) == 3000
+def test_all_endpoints_of_a_large_service_can_be_held() -> None:
+    slices = [piece(f"s{number}", *many(1000, 1000 * number)) for number in range(20)]
+    web = Watched(*slices)
+    assert count(web.at(0.0, *map(gone, slices))) == web.store.held == 20_000
     assert web.expired(HOLD) == ()
+    assert held.HELD_ENDPOINTS_MAX > 1_000_000 // 4
+
+
+def test_a_slice_that_vanished_whole_is_held_without_a_copy_of_it() -> None:
+    store = Watched(piece("a", *many(100))).store
+    [former] = store.objects(Resource("EndpointSlice", "", ""))
+    assert isinstance(former, EndpointSlice)
+    store.apply([gone(former)], 1, 0.0)
+    [held_piece] = store._held.pieces(former.service)
+    assert held_piece.addresses is former.addresses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdns.kube.identity import MAX_BODY_OCTETS, PATIENCE_SECONDS, UNKNOWN, Identity
-from kdns.kube.request import Notice
+from kdns.kube.identity import MAX_BODY_OCTETS, PATIENCE_SECONDS, UNKNOWN, USELESS_ANSWERS_MAX, Identity
+from kdns.kube.request import Failure, Fault, Notice
 from tests.unit.kube.reflecting import REFUSED, START
 
 UID = "11111111-2222-3333-4444-555555555555"
@@ -93,6 +94,55 @@ def test_it_complains_once() -> None:
     told = [identity.failed(number(identity), REFUSED, START + at).notices for at in range(10)]
     assert [len(one) for one in told] == [1] + [0] * 9
     assert told[0][0].text == f"which cluster it is cannot be told yet: {REFUSED.text}"
+
+
+def test_a_few_answers_that_are_none_are_as_good_as_a_refusal_for_who_waits() -> None:
+    identity = new()
+    told: list[Notice] = []
+    for at in range(USELESS_ANSWERS_MAX):
+        assert not identity.is_withheld, at
+        told += answer(identity, b"{}", 500)
+    assert identity.is_withheld
+    assert len(told) == 2
+    assert told[1].text.startswith("the API server has not told 3 times which cluster it is: ")
+    told = [one for _ in range(9) for one in answer(identity, b"{}", 500)]
+    assert told == []
+    answer(identity, ANSWER)
+    assert (identity.uid, identity.is_withheld) == (UID, False)
+
+
+def garbled(identity: Identity) -> None:
+    answer(identity, b"<html>")
+
+
+def malformed(identity: Identity) -> None:
+    identity.failed(number(identity), Failure(Fault.MALFORMED, "no HTTP"), START)
+
+
+def cut(identity: Identity) -> None:
+    identity.opened(number(identity), 200, {}, START)
+    identity.failed(number(identity), Failure(Fault.BROKEN, "reset"), START)
+
+
+def silent(identity: Identity) -> None:
+    identity.wake(identity.wake_at)
+
+
+@pytest.mark.parametrize("fail", [garbled, malformed, cut, silent])
+def test_whatever_comes_of_an_api_server_that_is_reached_counts(fail: Callable[[Identity], None]) -> None:
+    identity = new()
+    for _ in range(USELESS_ANSWERS_MAX):
+        fail(identity)
+    assert identity.is_withheld
+
+
+@pytest.mark.parametrize("fault", [one for one in Fault if one is not Fault.MALFORMED])
+def test_an_api_server_that_cannot_be_reached_withholds_nothing(fault: Fault) -> None:
+    """Whoever waits goes on from where it was, once it is back."""
+    identity = new()
+    for _ in range(3 * USELESS_ANSWERS_MAX):
+        identity.failed(number(identity), Failure(fault, "away"), START)
+    assert not identity.is_withheld
 
 
 def test_an_answer_that_does_not_come_is_waited_for_no_longer() -> None:

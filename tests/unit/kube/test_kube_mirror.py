@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from random import Random
 from typing import Any
 
 import pytest
@@ -11,71 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdns.corefile import parse_selector
-from kdns.kube.mirror import HOLD_SECONDS, Mirror, Restored, resources_for
+from kdns.kube.mirror import HOLD_SECONDS, resources_for
 from kdns.kube.request import Severity
 from kdns.kube.schema import SchemaOptions
-from kdns.kube.snapshot import Snapshot
 from kdns.zone.delta import LACKS_ENDPOINTS, LACKS_NAMESPACES, LACKS_PODS, LACKS_SERVICES
 from tests.unit.kube.builders import Published
 from tests.unit.kube.mirroring import (
-    CLUSTER_UID,
+    DB,
+    FINAL,
+    PROBES,
+    SHOP,
+    WEB,
     Watching,
     added,
     deleted,
-    item,
     modified,
     rows,
     service,
+    synced,
 )
 from tests.unit.kube.reflecting import START, bookmark, end_bookmark, lines
 
 EVERYTHING = LACKS_SERVICES | LACKS_ENDPOINTS | LACKS_NAMESPACES
-WEB, DB = "web.shop.svc.cluster.local", "db.shop.svc.cluster.local"
-
-SHOP: dict[str, list[dict[str, Any]]] = {
-    "namespaces": [item("Namespace", 1, "shop", None, labels={"open": "yes"}), item("Namespace", 2, "bank", None)],
-    "services": [
-        service("web", 3, clusterIP="10.96.0.1"),
-        service("db", 4, clusterIP="None"),
-        service("docs", 5, type="ExternalName", externalName="docs.example.com"),
-        service("vault", 6, "bank", clusterIP="10.96.0.2"),
-    ],
-    "endpointslices": [rows("db-1", 7, "db", "10.0.0.1", "10.0.0.2"), rows("web-1", 8, "web", "10.0.0.3")],
-}
-PROBES = [
-    WEB,
-    DB,
-    f"h-1.{DB}",
-    f"_http._tcp.{WEB}",
-    f"_http._tcp.{DB}",
-    f"_tcp.{WEB}",
-    f"none.{WEB}",
-    "docs.shop.svc.cluster.local",
-    "vault.bank.svc.cluster.local",
-    "nobody.shop.svc.cluster.local",
-    "shop.svc.cluster.local",
-    "nowhere.svc.cluster.local",
-    "10-0-0-9.shop.pod.cluster.local",
-    "10-0-0-9.nowhere.pod.cluster.local",
-    "cluster.local",
-    "elsewhere.cluster.local",
-    "dns-version.cluster.local",
-    "1.0.96.10.in-addr.arpa",
-    "1.0.0.10.in-addr.arpa",
-    "9.9.9.10.in-addr.arpa",
-    "0.10.in-addr.arpa",
-]
-
-
-def synced(watching: Watching | None = None, shop: dict[str, list[dict[str, Any]]] = SHOP) -> Watching:
-    watching = watching or Watching()
-    for plural, values in shop.items():
-        watching.sync(plural, *values)
-    return watching
-
-
-def snapshot_of(watching: Watching, cluster: str = CLUSTER_UID) -> Snapshot:
-    return Snapshot("the same", cluster, 1_700_000_000.0, watching.mirror.sections())
 
 
 # Which resources
@@ -253,9 +208,6 @@ def test_what_is_refused_stays_lacking_and_the_rest_is_settled() -> None:
     assert watching.mirror.is_confirmed
 
 
-FINAL = {qname: synced().find(qname) for qname in PROBES}
-
-
 def test_the_probes_are_of_all_sorts() -> None:
     assert set(FINAL.values()) > {"ABSENT", "EMPTY"}
     assert "UNKNOWN" not in FINAL.values()
@@ -409,136 +361,3 @@ def test_an_ordinary_end_of_a_watch_unsettles_nothing_and_is_not_told() -> None:
     assert watching.texts == []
     since = watching.mirror.stale_since
     assert since is None or since == watching.now
-
-
-# Snapshots
-
-
-def test_a_snapshot_is_known_at_once_and_asks_which_cluster_it_is_first() -> None:
-    watching = Watching(snapshot=snapshot_of(synced()))
-    assert watching.mirror.lacks == 0
-    assert {qname: watching.find(qname) for qname in PROBES} == FINAL
-    assert [request.path for _, request in watching.mirror.requests()] == ["/api/v1/namespaces"]
-    assert watching.mirror.restored is not None
-    assert watching.mirror.stale_since == START - 100.0
-    assert not watching.mirror.is_settled
-
-
-def test_a_snapshot_of_the_same_cluster_is_watched_on_from() -> None:
-    watching = Watching(snapshot=snapshot_of(synced()))
-    assert not watching.identify().is_image
-    for plural in SHOP:
-        assert watching.purpose(plural) == "watch"
-        assert dict(watching.request(watching.owner(plural)).query)["resourceVersion"] == "100"
-        watching.open(plural)
-    assert watching.mirror.stale_since == START - 100.0
-    watching.turn(1.5)
-    assert watching.mirror.is_confirmed
-    assert watching.mirror.stale_since is None
-    assert not any(turn.is_image or turn.delta for turn in watching.turns)
-
-
-@pytest.mark.parametrize(("version", "purpose"), [("99", "watchlist"), ("100", "watch"), ("", "watch")])
-def test_a_store_that_is_behind_the_snapshot_is_listed_anew(version: str, purpose: str) -> None:
-    watching = Watching(snapshot=snapshot_of(synced()))
-    turn = watching.identify(version=version)
-    assert {watching.purpose(plural) for plural in SHOP} == {purpose}
-    told = [one for one in turn.notices if "has gone back from resource version 100 to 99" in one.text]
-    assert len(told) == len(turn.notices) == (purpose == "watchlist")
-    assert {qname: watching.find(qname) for qname in PROBES} == FINAL
-
-
-def test_a_snapshot_that_is_not_the_newest_is_answered_from_and_listed_anew() -> None:
-    restored = Restored(snapshot_of(synced()), START, is_newest=False)
-    watching = Watching()
-    watching.mirror = Mirror(0, SchemaOptions(), watching.resources, Random(1), START, None, restored)
-    watching.publish_image()
-    assert watching.mirror.unconfirmed == EVERYTHING
-    watching.identify()
-    assert {watching.purpose(plural) for plural in SHOP} == {"watchlist"}
-    watching.sync("services", *SHOP["services"])
-    assert watching.mirror.unconfirmed == EVERYTHING & ~LACKS_SERVICES
-    assert watching.mirror.lacks == 0
-
-
-SERIAL = 1_900_000_000
-
-
-@pytest.mark.parametrize(
-    ("former", "expected"), [(None, SERIAL), (SERIAL - 1, SERIAL), (SERIAL, SERIAL), (SERIAL + 1, SERIAL + 2)]
-)
-def test_no_serial_goes_back_with_a_snapshot_and_the_same_data_keep_theirs(former: int | None, expected: int) -> None:
-    restored = Restored(replace(snapshot_of(synced()), serial=SERIAL), START)
-    options = SchemaOptions()
-    mirror = Mirror(0, options, resources_for(options, ""), Random(1), START, former, restored)
-    assert mirror.store.serial == expected
-
-
-def test_a_snapshot_of_another_cluster_is_dropped_at_once() -> None:
-    watching = Watching(snapshot=snapshot_of(synced(), "elsewhere"))
-    turn = watching.identify()
-    assert turn.is_image
-    assert watching.mirror.lacks == EVERYTHING
-    assert {watching.find(qname) for qname in (WEB, DB, "nobody.shop.svc.cluster.local")} == {"UNKNOWN"}
-    assert turn.notices[0].severity is Severity.ERROR
-    assert "another cluster" in turn.notices[0].text
-    assert all(watching.purpose(plural) == "watchlist" for plural in SHOP)
-    watching.sync("services", service("web", 1, clusterIP="10.1.1.1"))
-    assert watching.find(WEB) not in ("UNKNOWN", FINAL[WEB])
-
-
-@pytest.mark.parametrize(("of_snapshot", "uid", "status"), [("", CLUSTER_UID, 200), (CLUSTER_UID, "", 403)])
-def test_where_a_cluster_is_not_known_what_was_known_stays_and_is_listed_anew(
-    of_snapshot: str, uid: str, status: int
-) -> None:
-    watching = Watching(snapshot=snapshot_of(synced(), of_snapshot))
-    assert not watching.identify(uid, status).is_image
-    assert {qname: watching.find(qname) for qname in PROBES} == FINAL
-    for plural in SHOP:
-        assert watching.purpose(plural) == "watchlist"
-        watching.sync(plural, *SHOP[plural][1:])
-    watching.turn(1.0)
-    assert watching.find(WEB) == "ABSENT"
-    assert not any(turn.is_image for turn in watching.turns)
-
-
-def test_a_kind_that_a_snapshot_lacks_is_lacking() -> None:
-    whole = snapshot_of(synced())
-    sections = tuple(one for one in whole.sections if "services" not in one.resource)
-    watching = Watching(snapshot=Snapshot("the same", CLUSTER_UID, whole.taken_at, sections))
-    assert watching.mirror.lacks == LACKS_SERVICES
-    watching.identify()
-    assert watching.purpose("services") == "watchlist"
-    watching.sync("services", *SHOP["services"])
-    assert watching.mirror.lacks == 0
-    assert {qname: watching.find(qname) for qname in PROBES} == FINAL
-
-
-def test_a_snapshot_of_what_was_taken_from_a_snapshot_is_the_same() -> None:
-    first = snapshot_of(synced())
-    watching = Watching(snapshot=first)
-    watching.identify()
-    assert snapshot_of(watching) == first
-
-
-@given(
-    st.sampled_from([CLUSTER_UID, "elsewhere", ""]),
-    st.sampled_from([CLUSTER_UID, ""]),
-    st.permutations(sorted(SHOP)),
-)
-def test_from_whatever_snapshot_the_end_is_what_the_api_server_says(
-    of_snapshot: str, uid: str, order: list[str]
-) -> None:
-    """A wrong start never outlives the sync."""
-    stale = dict(SHOP, services=[service("gone", 9, clusterIP="10.96.0.8")], endpointslices=[])
-    watching = Watching(snapshot=snapshot_of(synced(shop=stale), of_snapshot))
-    watching.identify(uid, 200 if uid else 403)
-    for plural in order:
-        watching.open(plural)
-        if watching.purpose(plural) == "watch":
-            watching.say(plural, {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}})
-            watching.open(plural)
-        watching.say(plural, *map(added, SHOP[plural]), end_bookmark(100))
-    watching.turn(1.0)
-    assert {qname: watching.find(qname) for qname in PROBES} == FINAL
-    assert watching.find("gone.shop.svc.cluster.local") == "ABSENT"

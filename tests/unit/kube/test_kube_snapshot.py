@@ -192,6 +192,13 @@ def test_every_truncation_is_refused_as_one() -> None:
     assert all("cut short" in refusal(whole[:octets]) for octets in range(1, len(whole)))
 
 
+@pytest.mark.parametrize("more", [b"x", b"\n", bytes(1000), PRELUDE])
+def test_what_was_appended_to_a_file_is_told_as_that(more: bytes) -> None:
+    whole = b"".join(encode([]))
+    sizes = f"it has {len(whole + more)} octets, and its end is after {len(whole)}"
+    assert refusal(whole + more) == f"it is damaged: {sizes}: something was appended to it"
+
+
 def test_octets_lost_in_the_middle_are_told_from_a_missing_end() -> None:
     whole = written(snapshot(service()))
     found = refusal(whole[:100] + whole[110:])

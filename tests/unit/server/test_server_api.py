@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kdns.corefile import Kubernetes, TlsFiles, parse_selector
+from kdns.corefile import Kubernetes, Position, TlsFiles, parse_selector
 from kdns.kube.snapshot import Snapshot
 from kdns.observe.status import Word
 from kdns.server.api import ApiSource, access_of
@@ -151,6 +151,36 @@ def test_the_time_of_the_start_and_of_silence_are_told(api: FakeApiServer, acces
     one.source.close()
 
 
+def test_an_api_server_that_fails_has_told_nothing(api: FakeApiServer, following: Following) -> None:
+    began = following.source.heard_at
+    for plural in ("services", "endpointslices", "namespaces"):
+        api.control.fault(Reply("500"), plural, times=2)
+    following.until(lambda: following.status[Word.FAILED_STATUS] >= 6)
+    assert following.source.heard_at == began
+    assert following.source.is_silent(began + following.source.startup_timeout)
+    following.until_whole()
+    assert following.source.heard_at > began
+
+
+def test_nothing_is_kept_before_it_is_known_of_which_cluster_but_what_was_there_stays(
+    api: FakeApiServer, following: Following, access: ApiAccess
+) -> None:
+    taken = taken_once_whole(following)
+    following.source.close()
+    for snapshot in (None, taken):
+        api.control.fault(Reply("500"), "namespaces", on="list", times=None)
+        second = Following(connect_to(access))
+        second.keep(snapshot)
+        second.until(lambda one=second: one.source.is_confirmed)
+        assert not second.source.is_identified
+        assert second.source.has_snapshot is (snapshot is not None)
+        assert second.source.snapshot(time.monotonic(), time.time()) == snapshot
+        api.control.clear_faults()
+        second.until(lambda one=second: one.source.is_identified)
+        assert taken_now(second.source).cluster == taken.cluster
+        second.source.close()
+
+
 def test_what_a_snapshot_says_is_there_at_once_and_given_back_until_it_is_confirmed(
     api: FakeApiServer, following: Following, access: ApiAccess
 ) -> None:
@@ -208,7 +238,7 @@ def taken_once_whole(following: Following) -> Snapshot:
     """A snapshot of all that there is, with the cluster's identity."""
     following.keep(None)
     following.until(lambda: following.source.is_confirmed)
-    following.until(lambda: taken_now(following.source).cluster != "")
+    following.until(lambda: following.source.is_identified)
     return taken_now(following.source)
 
 
@@ -266,6 +296,8 @@ def test_a_block_names_the_way_to_its_api_server() -> None:
         "", "", "https://here", "cert", "key", "ca"
     )
     assert access_of(Kubernetes((ZONE,), kubeconfig="config", context="one")) == ApiAccess("config", "one")
+    named = Kubernetes((ZONE,), kubeconfig="config", context="one", context_position=Position("Corefile", 3, 27))
+    assert access_of(named) == ApiAccess("config", "one", context_place="Corefile:3:27")
 
 
 def test_a_source_is_named_by_its_zones(following: Following) -> None:

@@ -155,10 +155,18 @@ def test_a_kubeconfigs_mistakes_are_told_at_once_with_their_lines(tmp_path: Path
     assert "config:16: `a:b` is not https://HOST:PORT" in refusal({"server": "a:b"})
     assert refusal(server | {"insecure-skip-tls-verify": True}).startswith("config:17: `insecure-skip-tls-verify`")
     assert refusal(server | {"certificate-authority-data": "QUFB"}).startswith("config:17: not CA certificates")
-    assert "File does not exist" in refusal(server | {"certificate-authority": "gone"})
+    gone = f"{tmp_path}/gone: cannot be read: No such file or directory"
+    assert refusal(server | {"certificate-authority": "gone"}) == f"config:17: {gone}"
+    assert refusal(server, {"client-certificate": "gone"}) == f"config:24: {gone}"
+    assert refusal(server, {"client-key": "gone", "token": "one"}) == f"config:24: {gone}"
+    user = {"client-certificate": "gone", "exec": {"command": "login", "apiVersion": "v1"}}
+    assert refusal(server, user) == f"config:24: {gone}", "before a plugin is run"
     assert "config:24: no client certificate" in refusal(server, {"client-certificate-data": "QUFB"})
     assert "config:17: `socks5://p` is not http://" in refusal(server | {"proxy-url": "socks5://p"})
-    assert _refusal(ApiAccess(f"{tmp_path}/config", "lab")).endswith("no context `lab`; there are test")
+    config = f"{tmp_path}/config"
+    assert _refusal(ApiAccess(config, "lab")) == f"{config}: no context `lab`; there are test"
+    named = ApiAccess(config, "lab", context_place="Corefile:3:27")
+    assert _refusal(named) == f"Corefile:3:27: no context `lab` in {config}; there are test"
 
 
 def test_a_proxys_password_is_not_shown(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ from kdns.server.credentials import (
     Origins,
     tls_context,
 )
+from kdns.server.kubeconfig import read_kubeconfig
 from tests.support.kubeconfigs import inline, kubeconfig, plugin, runs
 from tests.support.peerserver import PATIENCE, Authority
 
@@ -46,7 +48,7 @@ def authority() -> Authority:
 
 
 def _source(path: str, seconds: float = PATIENCE) -> KubeconfigSource:
-    return KubeconfigSource(path, "", SERVER, seconds)
+    return KubeconfigSource(partial(read_kubeconfig, path), SERVER, seconds)
 
 
 # Files
@@ -166,7 +168,7 @@ def test_a_kubeconfig_that_breaks_is_told_and_may_mend_itself(tmp_path: Path) ->
 
 def test_a_missing_certificate_is_named(tmp_path: Path) -> None:
     source = _source(kubeconfig(tmp_path, {"server": SERVER, "certificate-authority": "gone.crt"}, {"token": "one"}))
-    with pytest.raises(CredentialsError, match=f"config .context test.: File does not exist: {tmp_path}/gone.crt"):
+    with pytest.raises(CredentialsError, match=f"config:17: {tmp_path}/gone.crt: cannot be read: No such file"):
         source.prepare()
 
 
@@ -394,6 +396,19 @@ def test_who_was_refused_last_gets_what_the_first_one_got() -> None:
     source.answer = Credentials("Bearer two")
     assert [keyring.refreshed(refused) for _ in range(3)] == [source.answer] * 3
     assert source.loads == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("other", "is_same"),
+    [
+        (Credentials("Bearer one", "ca", "cert", "key", expires=9.0), True),
+        (Credentials("Bearer two", "ca", "cert", "key"), False),
+        (Credentials("Bearer one", "ca", "cert 2", "key"), False),
+        (Credentials("Bearer one", "ca", "cert", "key 2"), False),
+    ],
+)
+def test_a_later_end_makes_no_other_proof_of_the_same_credentials(other: Credentials, is_same: bool) -> None:
+    assert Credentials("Bearer one", "ca", "cert", "key", expires=5.0).is_same_proof(other) is is_same
 
 
 def test_tls_settings_are_made_anew_only_for_other_certificates(authority: Authority) -> None:

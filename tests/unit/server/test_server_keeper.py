@@ -32,17 +32,25 @@ class Cluster:
         self.kept: list[Snapshot | None] = []
         self.is_confirmed = bool(names)
         self.is_settled = self.is_confirmed
+        self.is_identified = True
         self.serial = 7
+        self.taken_at = UNIX
 
     @property
     def lacks(self) -> int:
         return 0 if self.names else 1
 
+    @property
+    def has_snapshot(self) -> bool:
+        return bool(self.names) and self.is_identified
+
     def keep(self, found: Snapshot | None, now: float, unix_now: float) -> None:
         self.kept.append(found)
 
     def snapshot(self, now: float, unix_now: float) -> Snapshot | None:
-        return replace(snapshot(self.fingerprint, *self.names), serial=self.serial) if self.names else None
+        if not self.has_snapshot:
+            return None
+        return replace(snapshot(self.fingerprint, *self.names), serial=self.serial, taken_at=self.taken_at)
 
 
 @pytest.fixture
@@ -170,15 +178,92 @@ def test_the_last_write_is_waited_for_and_whatever_the_pace(path: Path) -> None:
     cluster = Cluster("a", "x")
     keeper = keeper_of(path, cluster)
     turn(keeper, NOW)
-    cluster.names = ("z",)
+    cluster.names, cluster.serial = ("z",), 8
     keeper.finish(NOW + 1, UNIX)
     assert names(path) == [["z"]]
 
 
+@pytest.mark.parametrize("is_read", [False, True])
+def test_there_is_no_last_write_of_what_the_file_says_already(path: Path, is_read: bool) -> None:
+    cluster = Cluster("a", "x")
+    keeper = keeper_of(path, cluster)
+    turn(keeper, NOW)
+    if is_read:
+        keeper = keeper_of(path, cluster)
+        keeper.load(NOW, UNIX)
+    written = os.stat(path).st_ino
+    cluster.taken_at += MIN_INTERVAL_SECONDS - 1
+    assert keeper.finish(NOW + 1, UNIX) == []
+    assert os.stat(path).st_ino == written
+    cluster.taken_at += 1
+    keeper.finish(NOW + 2, UNIX)
+    assert os.stat(path).st_ino != written, "it is as old again as a write may be"
+
+
+def test_a_write_that_failed_is_made_good_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "later" / "snapshot"
+    keeper = keeper_of(path, Cluster("a", "x"))
+    assert "cannot be written" in turn(keeper, NOW)[0]
+    path.parent.mkdir()
+    keeper.finish(NOW + 1, UNIX)
+    assert names(path) == [["x"]]
+
+
+@pytest.mark.parametrize(
+    ("age", "wait"),
+    [
+        (0, MIN_INTERVAL_SECONDS),
+        (10, MIN_INTERVAL_SECONDS - 10),
+        (MIN_INTERVAL_SECONDS, 0),
+        (DAY, 0),
+        (-DAY, MIN_INTERVAL_SECONDS),
+    ],
+)
+def test_who_begins_keeps_the_distance_from_whoever_wrote_the_file_last(path: Path, age: float, wait: float) -> None:
+    """Or many reloads would be as many writes. A clock that was wrong holds nobody up for longer."""
+    keeper_of(path, Cluster("a", "x")).finish(NOW, UNIX)
+    os.utime(path, (UNIX - age, UNIX - age))
+    keeper = keeper_of(path, Cluster("a", "x", "y"))
+    keeper.load(NOW, UNIX)
+    keeper.note_change()
+    assert max(NOW, keeper.wake_at) == NOW + wait
+    if wait:
+        turn(keeper, NOW + wait - 1)
+        assert names(path) == [["x"]]
+    turn(keeper, NOW + wait)
+    assert names(path) == [["x", "y"]]
+
+
+def test_nothing_is_written_of_a_cluster_before_it_is_known_which_it_is(path: Path) -> None:
+    cluster = Cluster("a", "x")
+    cluster.is_identified = False
+    keeper = keeper_of(path, cluster)
+    keeper.note_change()
+    assert keeper.wake_at == math.inf
+    assert turn(keeper, NOW) == []
+    keeper.finish(NOW, UNIX)
+    assert not path.exists()
+
+
+def test_a_cluster_that_becomes_known_is_written_though_nothing_changes(path: Path) -> None:
+    known, other = Cluster("a", "x"), Cluster("b", "y")
+    other.is_identified = False
+    keeper = keeper_of(path, known, other)
+    turn(keeper, NOW)
+    turn(keeper, keeper.wake_at)
+    assert names(path) == [["x"]]
+    other.is_identified = True
+    now = NOW + 2 * MIN_INTERVAL_SECONDS
+    turn(keeper, now)
+    assert names(path) == [["x"], ["y"]]
+
+
 def test_a_file_that_somebody_else_has_written_is_left_at_the_end(path: Path) -> None:
-    mine, other = keeper_of(path, Cluster("a", "x")), keeper_of(path, Cluster("a", "y"))
+    cluster = Cluster("a", "x")
+    mine, other = keeper_of(path, cluster), keeper_of(path, Cluster("a", "y"))
     turn(mine, NOW)
     turn(other, NOW)
+    cluster.serial = 8
     (notice,) = mine.finish(NOW + 1, UNIX)
     assert notice.text.endswith("left as another kdns has written it")
     assert names(path) == [["y"]]

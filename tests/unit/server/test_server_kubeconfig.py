@@ -82,6 +82,15 @@ def test_a_change_of_what_it_refers_to_is_a_change_of_it(tmp_path: Path) -> None
     assert set(read_kubeconfig(config, "lab").files) == {config, f"{tmp_path}/client.crt", "/abs/client.key"}
 
 
+def test_the_files_that_it_needs_are_told_with_their_places_but_those_that_are_given_in_it(tmp_path: Path) -> None:
+    config = _written(tmp_path)
+    assert read_kubeconfig(config).referred == ((f"{config}:15", f"{tmp_path}/pki/ca.crt"),)
+    client = ((f"{config}:27", f"{tmp_path}/client.crt"), (f"{config}:28", "/abs/client.key"))
+    assert read_kubeconfig(config, "lab").referred == client
+    both = _written(tmp_path, KUBECONFIG.replace("client-key:", "client-key-data: QUFB\n    client-key:"))
+    assert read_kubeconfig(both, "lab").referred == client[:1], "data come before a file, as for kubectl"
+
+
 def test_places_are_lines_of_keys_or_else_of_their_entry(tmp_path: Path) -> None:
     cluster = read_kubeconfig(_written(tmp_path)).cluster
     assert cluster.place("certificate-authority-data", "certificate-authority") == f"{tmp_path}/config:15"
@@ -190,6 +199,10 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_context_is_told_with_those_that_there_are(tmp_path: Path) -> None:
     assert _refusal(tmp_path, KUBECONFIG, "prod") == "config: no context `prod`; there are lab, shop"
+    config, more = _written(tmp_path), _written(tmp_path, KUBECONFIG, "more")
+    with pytest.raises(AccessError) as caught:
+        read_kubeconfig(f"{config}:{more}", "prod", "Corefile:3:20")
+    assert str(caught.value) == f"Corefile:3:20: no context `prod` in {config} and {more}; there are lab, shop"
     without = KUBECONFIG.replace("current-context: shop\n", "")
     assert "no `current-context`: set one, or name a context; there are lab, shop" in _refusal(tmp_path, without)
     assert "there are none" in _refusal(tmp_path, "current-context: a\n")
