@@ -47,7 +47,7 @@ class ForwardSpec:
 
     zone: names at and below it are forwarded, but for those at and below `excluded`; both folded.
     max_fails: failures in a row after which an upstream is down, 0 for never. max_concurrent: flights at a time,
-    0 for no bound but ours. health_interval: between probes of an upstream that is down; health_name: what they ask for.
+    0 for no bound but ours. health_interval: between probes of an upstream that is down; health_name: what they ask.
     is_failing_fast: SERVFAIL at once while all upstreams are down, instead of trying one. failover: rcodes with which
     the next upstream is asked, besides SERVFAIL and REFUSED.
     """
