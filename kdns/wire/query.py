@@ -18,7 +18,7 @@ MIN_PAYLOAD_OCTETS = 512  # RFC 6891 section 6.2.5: a smaller size means this on
 DO_BIT = 0x8000  # of the OPT flags, RFC 3225
 QR_BIT, TC_BIT, RD_BIT = 0x8000, 0x0200, 0x0100
 OPCODE_BITS = 0x7800
-AA_BIT, AD_BIT, CD_BIT = 0x0400, 0x0020, 0x0010
+AA_BIT, RA_BIT, AD_BIT, CD_BIT = 0x0400, 0x0080, 0x0020, 0x0010
 
 _header = Struct(">6H").unpack_from
 _question = Struct(">2H").unpack_from
