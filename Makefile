@@ -16,16 +16,16 @@ run: $(STAMP)
 test: lint types contracts check
 
 lint: $(STAMP)
-	$(BIN)/ruff check kdns tests bench
+	$(BIN)/ruff check kdns tests bench deploy
 
 types: $(STAMP)
-	$(BIN)/mypy --strict kdns bench
+	$(BIN)/mypy --strict kdns bench deploy
 
 contracts: $(STAMP)
 	$(BIN)/lint-imports
 
 check: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 # Creates namespaces of its own in the cluster that KDNS_TEST_KUBECONFIG names, and removes them.
 test-realapi: $(STAMP)

@@ -32,7 +32,7 @@ TRUNCATED_VARIANTS = 8
 
 ID_OCTETS = 2
 _ROTATED = frozenset((RRType.A, RRType.AAAA))
-_COPIED_FLAGS = OPCODE_BITS | RD_BIT | CD_BIT  # RFC 1035 section 4.1.1, RFC 4035 section 3.2.2
+COPIED_FLAGS = OPCODE_BITS | RD_BIT | CD_BIT  # RFC 1035 section 4.1.1, RFC 4035 section 3.2.2
 _SERIAL_FROM_END = 20  # of an SOA record: serial, refresh, retry, expire and minimum end it
 
 
@@ -199,15 +199,18 @@ def _has_in_domain_glue(cut: bytes, rrsets: list[RRset]) -> bool:
 
 
 def _flags(frame: Frame, rcode: int) -> int:
-    return QR_BIT | (frame.flags & _COPIED_FLAGS) | rcode
+    return QR_BIT | (frame.flags & COPIED_FLAGS) | rcode
 
 
 @lru_cache(maxsize=256)
-def _both_heads(head: bytes, has_opt: bool) -> tuple[bytes, bytes]:
-    """One pair for all replies with these flags and counts, so that keeping many costs little."""
+def both_heads(head: bytes, has_opt: bool) -> tuple[bytes, bytes]:
+    """Flags and counts of a reply without and with its OPT record, of which the one that `has_opt` says is given.
+
+    One pair for all replies that have them, so that keeping many costs little.
+    """
     with_opt = int.from_bytes(head[-2:]) + (not has_opt)
     return head[:-2] + (with_opt - 1).to_bytes(2), head[:-2] + with_opt.to_bytes(2)
 
 
 def _heads(tail: bytes, frame: Frame) -> tuple[bytes, bytes]:
-    return _both_heads(tail[: HEADER_OCTETS - ID_OCTETS], bool(frame.opt))
+    return both_heads(tail[: HEADER_OCTETS - ID_OCTETS], bool(frame.opt))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from kdns.answer.outside import Pending
 from kdns.answer.responder import Responder
 from kdns.answer.site import Backend, Site
 from kdns.answer.spec import NEGATIVE_TTL, ClusterSpec, FileSpec, SiteSpec, Specification
@@ -219,6 +220,18 @@ class Engine:
         for responder in self._responders.values():
             responder.replace(source.dependency)
 
+    def tick(self, now: int) -> list[Pending]:
+        """To be called each second, and again soon while `is_behind`; gives what is to be asked outside again.
+
+        now: whole seconds of a clock that never goes back.
+        """
+        return [pending for responder in self._responders.values() for pending in responder.tick(now)]
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the last tick has left something to do."""
+        return any(responder.is_behind for responder in self._responders.values())
+
     def apply(self, delta: ZoneDelta) -> None:
         """Apply one change of a cluster's source, at once."""
         for _ in self.apply_in_steps(delta):
@@ -246,7 +259,9 @@ class Engine:
         backends = [self._backend((i,)) for i in clusters]
         if files:
             backends.append(self._backend(tuple(files)))
-        return Site(spec.zones, tuple(backends), spec.any_hinfo, spec.whoami, spec.max_udp_octets)
+        return Site(
+            spec.zones, tuple(backends), spec.any_hinfo, spec.whoami, spec.max_udp_octets, spec.group, spec.outside
+        )
 
     def _backend(self, sources: tuple[int, ...]) -> Backend:
         maps = self._zone_maps

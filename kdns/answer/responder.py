@@ -1,38 +1,30 @@
 """The whole decision from a query's bytes to a reply's bytes (RFC 1034 4.3.2, 6891, 7766, 8482, 8906, 8914, 9619).
 
     known form, kept reply? -> parse -> site (server block) -> zone -> lookup -> compile -> keep -> complete
+                                                            -> Pending, for what `forward` takes
 
 Every query with a header gets a reply, whatever else it is; nothing raises. Listeners with the same sites share one.
-Not here: sockets, and the short cut past all this for what is kept (kdns.server.udp).
+Names of our zones are answered here and now: only a name that no zone decides, or one that is an alias of such a
+name, ever waits. Not here: sockets, and the short cut past all this for what is kept (kdns.server.udp); what becomes
+of a query that waits (kdns.answer.outside).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kdns.answer.compiler import ID_OCTETS, Frame, Reply, compile_error, compile_reply
-from kdns.answer.form import COMMON_PAYLOADS, form_of, is_common
-from kdns.answer.site import Site
-from kdns.answer.spec import MAX_UDP_OCTETS
+from kdns.answer.form import form_of
+from kdns.answer.outside import Asked, Outside, Pending
+from kdns.answer.shape import Keys, entry_of, form_key, frame_of, key_for, keys_of, opt_of, question_of
+from kdns.answer.site import Passage, Site
 from kdns.answer.table import GENERATION, Entry, ReplyTable, SerialSplice
-from kdns.observe.counters import DROPPED, TCP_COUNTERS, reply_counter
-from kdns.wire.builder import MAX_MESSAGE_OCTETS, ede_option, opt_record
+from kdns.observe.counters import DROPPED, TCP_COUNTERS
 from kdns.wire.iana import EDE, Rcode, RRClass, RRType
 from kdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, ROOT, is_subdomain, suffixes
-from kdns.wire.query import (
-    CD_BIT,
-    DO_BIT,
-    HEADER_OCTETS,
-    MIN_PAYLOAD_OCTETS,
-    RD_BIT,
-    Edns,
-    Query,
-    parse_query,
-)
+from kdns.wire.query import HEADER_OCTETS, RD_BIT, Query, parse_query
 from kdns.zone.lookup import hinfo, lookup
 from kdns.zone.model import Denial, Dependency, Lookup, Zone
 from kdns.zone.rrset import RRset, address_rrsets
@@ -43,9 +35,6 @@ if TYPE_CHECKING:
 Client = tuple[bytes, int]  # packed address and port
 
 SERIAL_OCTETS = 4
-_NOT_FOLDED = b"A"  # in a key, what no folded question has: no question can be mistaken for a key with more in it
-# Replies to other types are not kept: 65,000 types asked for at random would fill the table with NODATA.
-_KEPT_TYPES = frozenset(RRType)
 _TRANSFERS = frozenset((RRType.AXFR, RRType.IXFR))
 _srv_head = Struct(">3H").pack
 
@@ -56,6 +45,18 @@ _NOT_OURS: _Refusal = (Rcode.REFUSED, EDE.NOT_AUTHORITATIVE, "name is in no zone
 _CLASS: _Refusal = (Rcode.REFUSED, EDE.NOT_SUPPORTED, "only class IN is served")
 _TRANSFER: _Refusal = (Rcode.REFUSED, EDE.PROHIBITED, "zone transfer is not allowed")
 _BROKEN: _Refusal = (Rcode.SERVFAIL, EDE.OTHER, "kdns failed to answer; its log says why")
+
+
+class _Case(NamedTuple):
+    """One query and all that its answer may depend on. keys: see kdns.answer.shape."""
+
+    message: bytes
+    query: Query
+    keys: Keys
+    client: Client
+    tcp: bool
+    site: Site
+
 
 class Responder:
     """Answers the queries of the listeners that have these sites.
@@ -82,10 +83,12 @@ class Responder:
         self._rng = rng
         self._serial_cell = serial_cell
         self._on_failure = on_failure
+        self._outside = Outside(self.table, self._complete, on_failure)
 
     def publish(self) -> None:
         """The zones of the sites are others now: forget all replies, and answer from the new zones."""
         self.table.clear()
+        self._outside.published()
         self._set_deciders()
         self.ready = True
 
@@ -107,10 +110,20 @@ class Responder:
 
     def drop(self, changed: Iterable[Dependency]) -> Iterator[None]:
         """Forget the replies made of what changed, in steps; see ReplyTable.drop."""
+        self._outside.changed()
         return self.table.drop(changed)
 
-    def respond(self, message: bytes, client: Client, tcp: bool) -> bytes | None:
-        """The reply to a whole DNS message; None for what is to be dropped in silence."""
+    def tick(self, now: int) -> list[Pending]:
+        """See Outside.tick."""
+        return self._outside.tick(now)
+
+    @property
+    def is_behind(self) -> bool:
+        """See Outside.is_behind."""
+        return self._outside.is_behind
+
+    def respond(self, message: bytes, client: Client, tcp: bool) -> bytes | Pending | None:
+        """The reply to a whole DNS message, or what waits for it; None for what is to be dropped in silence."""
         form = form_of(message[ID_OCTETS:])
         if form is not None:
             question, payload = form[0].lower(), form[1]
@@ -121,8 +134,10 @@ class Responder:
         if query is None:
             self.counts[DROPPED] += 1
             return None
-        entry = self._keep_or_answer(message, query, client, tcp)
-        return complete(message, query.end, entry, query.edns is not None, tcp, self.counts)
+        outcome = self._keep_or_answer(message, query, client, tcp)
+        if isinstance(outcome, Pending):
+            return outcome
+        return complete(message, query.end, outcome, query.edns is not None, tcp, self.counts)
 
     def kept(self, question: bytes, payload: int, tcp: bool) -> Entry | None:
         """What is kept for a folded question in a common form besides the reply that suits all of them.
@@ -137,38 +152,93 @@ class Responder:
                 if ttl is None:
                     break
                 return self.table.denials.get((question[-4:], len(question), apex, ttl))
-        return self.table.current.get(question + _form_key(RD_BIT, payload, tcp))
+        return self.table.current.get(question + form_key(RD_BIT, payload, tcp))
 
-    def _keep_or_answer(self, message: bytes, query: Query, client: Client, tcp: bool) -> Entry:
-        keys = _keys(query, tcp)
+    def _keep_or_answer(self, message: bytes, query: Query, client: Client, tcp: bool) -> Entry | Pending:
+        keys = keys_of(query, tcp)
         try:
-            return next(filter(None, map(self.table.find, keys)), None) or self._answer(query, keys, client, tcp)
+            kept = next(filter(None, map(self.table.find, keys)), None)
+            return kept or self._answer(message, query, keys, client, tcp)
         except Exception as error:  # a wrong answer would be worse, and silence too
             self._on_failure(error, message)
             return self._refuse(query, None, tcp, _BROKEN)
 
-    def _answer(self, query: Query, keys: Keys, client: Client, tcp: bool) -> Entry:
+    def _answer(self, message: bytes, query: Query, keys: Keys, client: Client, tcp: bool) -> Entry | Pending:
         site = self._site(query.qname)
         if query.rcode:
-            opt = _opt(query, site, query.rcode)
-            return _entry(query, compile_error(_frame(query, site, tcp, opt), query.rcode), query.rcode, opt)
+            opt = opt_of(query, site, query.rcode)
+            reply = compile_error(frame_of(query, site, tcp, opt), query.rcode)
+            return entry_of(query, reply, query.rcode, opt)
         refusal = self._refusal(query, site)
         if refusal or site is None:
             return self._refuse(query, site, tcp, refusal or _NOT_OURS)
-        found = self._lookup(site, query, client, tcp)
-        if found is None:
-            return self._refuse(query, site, tcp, _NOT_OURS)
+        case = _Case(message, query, keys, client, tcp, site)
+        for step in _ORDER:
+            outcome = step(self, case)
+            if outcome is not None:
+                return outcome
+        return self._refuse(query, site, tcp, _NOT_OURS)
+
+    def _any(self, case: _Case) -> Entry | None:
+        """The `any` directive."""
+        if case.query.qtype != RRType.ANY or not case.site.any_hinfo:
+            return None
+        return self._compile(case, Lookup(Rcode.NOERROR, (hinfo(case.query.qname),), lasting=False))
+
+    def _zones_or_outside(self, case: _Case) -> Entry | Pending | None:
+        """Clusters, then zone files, then `forward`."""
+        query, site = case.query, case.site
+        passage = site.passage(query.qname)
+        if passage.zone is None:
+            return self._forward(case, passage) if passage.is_outside else None
+        found = lookup(passage.zone, site.zone_of, query.qname, query.qtype)
+        return (self._follow(case, found) if found.leads_to else None) or self._compile(case, found)
+
+    def _forward(self, case: _Case, passage: Passage) -> Pending:
+        """A name for outside."""
+        return self._pend(case, case.site, passage, question_of(case.query), None)
+
+    def _follow(self, case: _Case, found: Lookup) -> Pending | None:
+        """An alias that leads outside; None if the site that takes its target does not forward it.
+
+        The client's resolver takes it from there then, as far as it can.
+        """
+        target = found.leads_to
+        site = self._site(target)
+        passage = site.passage(target) if site else None
+        if site is None or passage is None or not passage.is_outside:
+            return None
+        return self._pend(case, site, passage, target + question_of(case.query)[len(case.query.qname) :], found)
+
+    def _pend(self, case: _Case, site: Site, passage: Passage, question: bytes, chain: Lookup | None) -> Pending:
+        """Wait for the answer to a question that this site forwards.
+
+        Where a zone passed the name on nothing is kept: it may turn up in that zone.
+        """
+        keys = () if passage.passed else case.keys
+        asked = Asked(case.message, case.query, case.tcp, case.site, keys, chain, passage.exists)
+        return self._outside.pending(asked, site, question, case.client[0])
+
+    def _whoami(self, case: _Case) -> Entry | None:
+        """The `whoami` directive."""
+        if not case.site.whoami:
+            return None
+        return self._compile(case, _whoami(case.query.qname, case.client, case.tcp))
+
+    def _compile(self, case: _Case, found: Lookup) -> Entry:
+        """The reply that says what was found, kept where that may be."""
+        query, keys, site, tcp = case.query, case.keys, case.site, case.tcp
         if found.rcode == Rcode.SERVFAIL:
             return self._refuse(query, site, tcp, (found.rcode, EDE.NOT_READY, found.note))
-        opt = _opt(query, site, 0, (EDE.OTHER, found.note) if found.note else None)
-        frame = _frame(query, site, tcp, opt)
+        opt = opt_of(query, site, 0, (EDE.OTHER, found.note) if found.note else None)
+        frame = frame_of(query, site, tcp, opt)
         if keys and found.rcode == Rcode.NXDOMAIN and not (found.answer or found.note):
             return self._deny(query, keys, frame, opt, found)
         reply = compile_reply(frame, found, self._rng)
         if not (found.lasting and keys):
-            return _entry(query, reply, found.rcode, opt)
-        entry = _entry(query, reply, found.rcode, opt, self._splice(reply, found), found.depends)
-        self.table.keep(keys[0] if _suits_all(reply, opt) else keys[-1], entry)
+            return entry_of(query, reply, found.rcode, opt)
+        entry = entry_of(query, reply, found.rcode, opt, self._splice(reply, found), found.depends)
+        self.table.keep(key_for(keys, reply, opt), entry)
         return entry
 
     def _deny(self, query: Query, keys: Keys, frame: Frame, opt: bytes, found: Lookup) -> Entry:
@@ -176,7 +246,7 @@ class Responder:
         apex, decider = self._decider(query.qname)
         denial = found.denial
         if denial is None or denial.zone is not decider:
-            return _entry(query, compile_reply(frame, found, self._rng), found.rcode, opt)
+            return entry_of(query, compile_reply(frame, found, self._rng), found.rcode, opt)
         key = keys[0][len(query.qname) :], len(query.qname) + 4, apex, denial.ttl
         entry = self.table.denials.get(key)
         if entry is None:
@@ -193,7 +263,7 @@ class Responder:
         stand_in = frame._replace(question=_filler(own_octets) + frame.question[own_octets:])
         found = Lookup(Rcode.NXDOMAIN, denial=denial)
         reply = compile_reply(stand_in, found, self._rng)
-        return _entry(query, reply, found.rcode, opt, self._splice(reply, found))
+        return entry_of(query, reply, found.rcode, opt, self._splice(reply, found))
 
     def _decider(self, qname: bytes) -> tuple[bytes, Zone | None]:
         """As `kept` finds it, for a well-formed name."""
@@ -206,15 +276,6 @@ class Responder:
             return _TRANSFER
         return None if self.ready else _NOT_READY
 
-    def _lookup(self, site: Site, query: Query, client: Client, tcp: bool) -> Lookup | None:
-        """What to answer; None where nothing in the site has an answer."""
-        if query.qtype == RRType.ANY and site.any_hinfo:
-            return _hinfo(query.qname)
-        zone = site.zone_of(query.qname)
-        if zone is not None:
-            return lookup(zone, site.zone_of, query.qname, query.qtype)
-        return _whoami(query.qname, client, tcp) if site.whoami else None
-
     def _site(self, qname: bytes) -> Site | None:
         """The site with the longest zone that the name is in."""
         sites = self._sites
@@ -222,14 +283,18 @@ class Responder:
 
     def _refuse(self, query: Query, site: Site | None, tcp: bool, refusal: _Refusal) -> Entry:
         rcode, code, text = refusal
-        opt = _opt(query, site, rcode, (code, text))
-        return _entry(query, compile_error(_frame(query, site, tcp, opt), rcode), rcode, opt)
+        opt = opt_of(query, site, rcode, (code, text))
+        return entry_of(query, compile_error(frame_of(query, site, tcp, opt), rcode), rcode, opt)
 
     def _splice(self, reply: Reply, found: Lookup) -> SerialSplice | None:
         """Where the SOA serial of a denial that is kept has to be put in, and the serial of now."""
         if found.denial is None or reply.serial_at is None:
             return None
         return reply.serial_at, self._serial_cell(found.denial.zone)
+
+    def _complete(self, asked: Asked, entry: Entry) -> bytes:
+        query = asked.query
+        return complete(asked.message, query.end, entry, query.edns is not None, asked.tcp, self.counts)
 
 
 def complete(message: bytes, end: int, entry: Entry, with_opt: bool, tcp: bool, counts: list[int]) -> bytes:
@@ -245,74 +310,10 @@ def complete(message: bytes, end: int, entry: Entry, with_opt: bool, tcp: bool, 
     return reply + opt if with_opt else reply
 
 
-def _entry(
-    query: Query,
-    reply: Reply,
-    rcode: int,
-    opt: bytes,
-    splice: SerialSplice | None = None,
-    depends: tuple[Dependency, ...] = (),
-) -> Entry:
-    return reply.heads, reply.body, opt, reply_counter(False, query.qtype, rcode), splice, depends
-
-
-# Under which keys a reply may be kept and found: the one of all common forms first, if it is for them.
-Keys = tuple[bytes, ...]
-
-
-def _keys(query: Query, tcp: bool) -> Keys:
-    """Keys of a query's reply: the folded question, if the form is a common one; the question and all that matters.
-
-    None at all if the reply depends on more, or the type is one that hardly anybody asks for. Who looks a question up
-    folds all of it, type and class too: a type with an octet that is a letter has no key of the first kind.
-    """
-    if not query.plain or query.rcode or query.qtype not in _KEPT_TYPES:
-        return ()
-    tail = _pair(query.qtype, query.qclass)
-    flags = query.flags & (RD_BIT | CD_BIT) | (DO_BIT if query.edns and query.edns.dnssec_ok else 0)
-    own = query.qname + tail + _form_key(flags, _payload(query.edns) if query.edns else 0, tcp)
-    if is_common(query) and tail.lower() == tail == tail.upper():
-        return query.qname + tail, own
-    return (own,)
-
-
-@lru_cache(maxsize=256)
-def _form_key(flags: int, payload: int, tcp: bool) -> bytes:
-    """All that matters of a query beside its question, as the end of a key."""
-    return _NOT_FOLDED + _pair(flags, payload) + bytes((tcp,))
-
-
-def _suits_all(reply: Reply, opt: bytes) -> bool:
-    """Whether a reply is right for all common forms: nothing is missing, and it fits without EDNS."""
-    return reply.whole and reply.octets + len(opt) <= MIN_PAYLOAD_OCTETS
-
-
-def _payload(edns: Edns) -> int:
-    """The payload size to reply to: a common one, so that odd sizes do not make replies of their own."""
-    return COMMON_PAYLOADS[bisect_right(COMMON_PAYLOADS, edns.payload_octets) - 1]
-
-
-def _frame(query: Query, site: Site | None, tcp: bool, opt: bytes) -> Frame:
-    """What the reply has besides records; EDNS only if the query had it (RFC 6891 section 7)."""
-    cap = site.max_udp_octets if site else MAX_UDP_OCTETS
-    asked = _payload(query.edns) if query.edns else MIN_PAYLOAD_OCTETS
-    question = query.qname + _pair(query.qtype, query.qclass) if query.end > HEADER_OCTETS else b""
-    return Frame(question, query.flags, MAX_MESSAGE_OCTETS if tcp else min(asked, cap), opt if query.edns else b"")
-
-
-def _opt(query: Query, site: Site | None, rcode: int, ede: tuple[int, str] | None = None) -> bytes:
-    """The OPT record that the reply has if the query has one."""
-    cap = site.max_udp_octets if site else MAX_UDP_OCTETS
-    return _opt_of(cap, rcode, query.edns is not None and query.edns.dnssec_ok, ede)
-
-
-@lru_cache(maxsize=256)
-def _opt_of(cap: int, rcode: int, dnssec_ok: bool, ede: tuple[int, str] | None) -> bytes:
-    """One for all replies that have it, so that keeping many costs little."""
-    return opt_record(cap, rcode, dnssec_ok, ede_option(*ede) if ede else b"")
-
-
-_pair = Struct(">2H").pack
+# What answers a query that nothing refuses: the first of these that has an answer. The order is CoreDNS's: acl, any,
+# rewrite, autopath, template, hosts, kubernetes, file, forward, whoami.
+_Step = Callable[[Responder, _Case], Entry | Pending | None]
+_ORDER: tuple[_Step, ...] = (Responder._any, Responder._zones_or_outside, Responder._whoami)
 
 
 def _filler(octets: int) -> bytes:
@@ -323,10 +324,6 @@ def _filler(octets: int) -> bytes:
         lengths[-1] -= 1
         left = 2
     return b"".join(bytes((length - 1,)) + b"\xff" * (length - 1) for length in (*lengths, left) if length)
-
-
-def _hinfo(qname: bytes) -> Lookup:
-    return Lookup(Rcode.NOERROR, (hinfo(qname),), lasting=False)
 
 
 def _whoami(qname: bytes, client: Client, tcp: bool) -> Lookup:

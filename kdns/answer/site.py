@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from kdns.answer.spec import OutsideSpec
 from kdns.wire.name import suffixes
 from kdns.zone.model import Found, Kind, Zone
 from kdns.zone.rrset import RRset
@@ -26,6 +28,21 @@ class Backend:
     fallthrough: Mapping[bytes, tuple[bytes, ...]]
 
 
+class Passage(NamedTuple):
+    """What becomes of a name in the zones of a site.
+
+    zone: the one that decides it, None for none: because no zone covers it, or because each passed it on.
+    passed: a zone covers the name, and has passed it on.
+    exists: one of those knows it as an empty non-terminal; whoever it is passed on to must not deny it.
+    is_outside: no zone decides it, and `forward` takes it.
+    """
+
+    zone: Zone | None
+    passed: bool
+    exists: bool
+    is_outside: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """One server block; the fields are those of kdns.answer.spec.SiteSpec."""
@@ -35,12 +52,18 @@ class Site:
     any_hinfo: bool
     whoami: bool
     max_udp_octets: int
+    group: int | None = None
+    outside: tuple[OutsideSpec, ...] = ()
 
     def zone_of(self, qname: bytes) -> Zone | None:
-        """The zone that decides a folded name, None if the name is in no zone of the site.
+        """The zone that decides a folded name, None if the name is in no zone of the site; see `passage`."""
+        return self.passage(qname).zone
 
-        None also where `whoami` is to answer what every zone has passed on. Without it the last zone that covers a
-        name keeps it even where it may pass it on: there is nowhere to pass it to.
+    def passage(self, qname: bytes) -> Passage:
+        """How a folded name fares in the zones of the site.
+
+        No zone decides it where `forward` or `whoami` is to answer what every zone has passed on. Without them the
+        last zone that covers a name keeps it even where it may pass it on: there is nowhere to pass it to.
         """
         ancestors = suffixes(qname)
         decides: Zone | None = None
@@ -52,12 +75,23 @@ class Site:
                 continue
             decides = zone if decides is None else _Passed(zone, qname if exists else None)
             if not any(apex in ancestors for apex in backend.fallthrough.get(zone.apex, ())):
-                return decides
+                return Passage(decides, False, exists)
             kind = decides.find(qname).kind
             if kind not in _PASSED_ON:
-                return decides
+                return Passage(decides, False, exists)
             exists = exists or kind is Kind.EMPTY
-        return None if self.whoami else decides
+        is_outside = self._is_forwarded(ancestors)
+        if decides is None or self.whoami or is_outside:
+            return Passage(None, decides is not None, exists, is_outside)
+        return Passage(decides, False, exists)
+
+    def _is_forwarded(self, ancestors: list[bytes]) -> bool:
+        """Whether a `forward` line takes the name with these ancestors, itself the first."""
+        return self.group is not None and any(
+            line.zone in ancestors
+            and (ancestors[0] == line.zone or not any(excluded in ancestors for excluded in line.excluded))
+            for line in self.outside
+        )
 
     def deciders(self) -> dict[bytes, Zone | None]:
         """For each apex of the site the zone that decides all names of which it is the longest ancestor here.

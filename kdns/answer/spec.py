@@ -49,6 +49,17 @@ SourceSpec = ClusterSpec | FileSpec
 
 
 @dataclass(frozen=True, slots=True)
+class OutsideSpec:
+    """One `forward` line: names at and below `zone` are for outside, but for those below `excluded` (`except`).
+
+    An excluded name that is the zone itself is forwarded all the same, as CoreDNS does. All names are folded.
+    """
+
+    zone: bytes
+    excluded: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SiteSpec:
     """One server block: the names it takes (folded apexes) and what answers them, in order.
 
@@ -56,6 +67,8 @@ class SiteSpec:
     any_hinfo: the `any` directive: ANY is answered HINFO without a lookup (RFC 8482).
     whoami: names that nothing else answers are answered with the client's address.
     max_udp_octets: cap on UDP replies (`bufsize`).
+    group: under which index the forwarder knows the block's `forward` and `cache` lines; None without `forward`.
+    outside: those `forward` lines.
     """
 
     zones: tuple[bytes, ...]
@@ -63,6 +76,8 @@ class SiteSpec:
     any_hinfo: bool = False
     whoami: bool = False
     max_udp_octets: int = MAX_UDP_OCTETS
+    group: int | None = None
+    outside: tuple[OutsideSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

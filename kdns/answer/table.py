@@ -39,7 +39,7 @@ class ReplyTable:
     """Kept replies. `current` is what the hot path reads; it is replaced when a generation ends."""
 
     def __init__(self, generation: int = GENERATION) -> None:
-        self._size = generation
+        self.size = generation
         self._new, self._old = _Generation(), _Generation()
         self._retired: list[dict[Any, Any]] = []
         self.current = self._new.entries
@@ -67,13 +67,23 @@ class ReplyTable:
 
     def keep(self, key: bytes, entry: Entry) -> None:
         """Keep a reply until something it depends on changes, or newer replies push it out."""
-        if len(self.current) >= self._size:
+        if len(self.current) >= self.size:
             self._retire(self._old)
             self._old, self._new = self._new, _Generation()
             self.current = self._new.entries
         self._new.keep(key, entry)
         if self._retired:
             self._free_some(self._retired[-1])
+
+    def holds(self, key: bytes, entry: Entry) -> bool:
+        """Whether this very reply is still kept."""
+        return self.current.get(key) is entry or self._old.entries.get(key) is entry
+
+    def discard(self, key: bytes, entry: Entry) -> None:
+        """Forget this very reply; another one under the same key stays."""
+        for generation in (self._new, self._old):
+            if generation.entries.get(key) is entry:
+                generation.discard(key)
 
     def keep_denial(self, key: DenialKey, entry: Entry) -> None:
         """Keep a denial for all names of its length; only `clear` and too many of them end it."""
@@ -113,6 +123,13 @@ class _Generation:
         self.entries[key] = entry
         for dependency in entry[5]:
             self.keys.setdefault(dependency, []).append(key)
+
+    def discard(self, key: bytes) -> None:
+        for dependency in self.entries.pop(key)[5]:
+            keys = self.keys[dependency]
+            keys.remove(key)
+            if not keys:
+                del self.keys[dependency]
 
     def drop_some(self, dependency: Dependency) -> bool:
         """Forget some of the replies made of this; False if there are none."""

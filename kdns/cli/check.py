@@ -18,7 +18,7 @@ from enum import Enum
 from errno import EINVAL
 
 from kdns.cli.configuration import read_corefile
-from kdns.corefile import CorefileError, Kubernetes
+from kdns.corefile import CorefileError, Kubernetes, ServerBlock, TlsFiles
 from kdns.corefile.flags import CLUSTER_ZONES, ZONE_SUFFIX
 from kdns.corefile.model import DEFAULT_PORT
 from kdns.server.assembly import ClusterPlan, SourcePlan, assemble
@@ -231,12 +231,27 @@ def _origin(path: str, text: str) -> bytes | None:
 def _check_corefiles(paths: list[str], findings: Findings) -> None:
     for path in paths:
         try:
-            plan = assemble(read_corefile(path, DEFAULT_PORT), interface_addresses, machine_addresses)
+            corefile = read_corefile(path, DEFAULT_PORT)
+            plan = assemble(corefile, interface_addresses, machine_addresses)
         except CorefileError as error:
             findings.errors.append(str(error))
             continue
+        for block in corefile.blocks:
+            _check_named(block, findings)
         for index, source in enumerate(plan.sources):
             _check_source(index, source, findings)
+
+
+def _check_named(block: ServerBlock, findings: Findings) -> None:
+    """The files without which a name outside could not be asked for. A hosts file may be missing, and come later."""
+    named = [(path, forward.position) for forward in block.forward for path in forward.files]
+    for forward in block.forward:
+        tls = forward.tls or TlsFiles("", "", "")
+        named += [(path, forward.position) for path in (tls.certificate, tls.key, tls.ca) if path]
+    if block.autopath and block.autopath.resolv_conf:
+        named.append((block.autopath.resolv_conf, block.autopath.position))
+    for path, position in named:
+        _check_readable(path, findings, f"{position}: ")
 
 
 _CHECKS: dict[FileKind, Callable[[list[str], Findings], None]] = {

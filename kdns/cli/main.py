@@ -95,6 +95,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="cluster to watch; with a Corefile, where that names none (KUBECONFIG)",
     )
     _add_settings(parser.add_argument_group("a cluster that is watched"))
+    _add_limits(parser.add_argument_group("clients, and the log"))
     parser.add_argument("--print-corefile", action="store_true", help="print what would be served, and end")
     parser.add_argument(
         "--workers", type=_workers, default=os.environ.get("KDNS_WORKERS") or None, metavar="N",
@@ -121,6 +122,24 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--lameduck", metavar="DURATION",
         help="how long to answer on after SIGTERM; default: what `health` says (KDNS_LAMEDUCK)",
+    )
+
+
+def _add_limits(group: argparse._ArgumentGroup) -> None:
+    """Texts, too."""
+    group.add_argument(
+        "--cookie-secret", metavar="PATH",
+        help="file with the secret of DNS cookies, the same for all instances; without it there are none"
+        " (KDNS_COOKIE_SECRET)",
+    )
+    group.add_argument("--log-format", metavar="FORMAT", help="text (default) or json (KDNS_LOG_FORMAT)")
+    group.add_argument(
+        "--client-queries", metavar="N",
+        help="questions for outside that one client may have under way, default 128 (KDNS_CLIENT_QUERIES)",
+    )
+    group.add_argument(
+        "--rrl", metavar="N",
+        help="replies a second over UDP to the clients of one network; default 0, no limit (KDNS_RRL)",
     )
 
 

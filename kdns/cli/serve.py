@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from random import Random
 
 from kdns.cli.configuration import Configuration, choose
 from kdns.cli.demo import DEMO_HOST, DEMO_PORT, dig_lines
 from kdns.corefile import CorefileError, print_corefile
-from kdns.observe.logs import Log
+from kdns.observe.logs import Log, LogForm
 from kdns.server.assembly import Plan, assemble
 from kdns.server.interfaces import interface_addresses, machine_addresses
 from kdns.server.process import EXIT_ERROR, EXIT_OK
+from kdns.server.reloading import ConfigurationWatch
 from kdns.server.sizing import Bound, default_workers
 from kdns.server.supervisor import Supervisor
 
@@ -26,14 +28,15 @@ def run(options: argparse.Namespace) -> int:
     except CorefileError as error:
         print(error, file=sys.stderr)
         return EXIT_ERROR
-    log = Log(quiet=options.quiet)
+    log = Log(quiet=options.quiet, form=LogForm(configuration.settings.log_format.value))
     _introduce(configuration, options, log)
+    watch = ConfigurationWatch(configuration.read, Random())
 
     def load() -> Plan:
-        return assemble(configuration.read(), interface_addresses, machine_addresses, configuration.settings)
+        return assemble(watch.load(), interface_addresses, machine_addresses, configuration.settings)
 
     workers = Bound(options.workers, "--workers") if options.workers else default_workers()
-    return Supervisor(load, workers, log).run()
+    return Supervisor(load, workers, log, watch).run()
 
 
 def _introduce(configuration: Configuration, options: argparse.Namespace, log: Log) -> None:

@@ -26,12 +26,12 @@ from kdns.corefile.model import (
     Ready,
     ResponseClass,
     ServerBlock,
-    TlsFiles,
     ZoneFile,
 )
+from kdns.corefile.plugins import TlsFiles
 from kdns.corefile.printer import print_corefile
 from kdns.corefile.selector import Selector, SelectorError, parse_selector
-from kdns.corefile.settings import Condition, ReadyWhen, Settings, read_settings
+from kdns.corefile.settings import Condition, LogFormat, ReadyWhen, Settings, read_settings
 
 __all__ = [
     "Bind",
@@ -45,6 +45,7 @@ __all__ = [
     "Kubernetes",
     "Listener",
     "Log",
+    "LogFormat",
     "LogLevel",
     "PodMode",
     "Position",

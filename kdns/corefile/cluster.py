@@ -22,7 +22,7 @@ from kdns.corefile.duration import format_duration
 from kdns.corefile.environment import write
 from kdns.corefile.errors import CorefileError, Position
 from kdns.corefile.lexer import Kind, Token
-from kdns.corefile.model import DEFAULT_STARTUP_TIMEOUT_NS, DEFAULT_TTL, Kubernetes, PodMode, TlsFiles
+from kdns.corefile.model import DEFAULT_STARTUP_TIMEOUT_NS, DEFAULT_TTL, Kubernetes, PodMode
 from kdns.corefile.options import (
     Option,
     choice,
@@ -34,6 +34,7 @@ from kdns.corefile.options import (
     some_arguments,
 )
 from kdns.corefile.parser import Statement
+from kdns.corefile.plugins import TlsFiles
 from kdns.corefile.selector import Selector, SelectorError, parse_selector
 from kdns.corefile.zones import is_reverse, parse_zones, zone_text
 from kdns.wire.name import ROOT

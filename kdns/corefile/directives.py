@@ -1,8 +1,7 @@
 """The directives of a server block: one table of how each is read and printed, in CoreDNS's fixed order.
 
 In: statements. Out: model.ServerBlock with what they say, and back to lines.
-Not here: the options of `kubernetes` (cluster.py); the directives `errors` and `log` (logs.py); `health`, `ready` and
-`prometheus` (admin.py).
+Not here: directives that have options of their own, each in a module named after it or after what it is about.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
+from kdns.corefile.access import parse_acl, parse_transfer, print_acl, print_transfer
 from kdns.corefile.admin import (
     parse_health,
     parse_prometheus,
@@ -20,10 +20,14 @@ from kdns.corefile.admin import (
     print_prometheus,
     print_ready,
 )
+from kdns.corefile.autopath import parse_autopath, print_autopath
+from kdns.corefile.cache import parse_cache, print_cache
 from kdns.corefile.cluster import parse_fallthrough, parse_kubernetes, print_fallthrough, print_kubernetes
 from kdns.corefile.duration import format_duration
 from kdns.corefile.environment import write
 from kdns.corefile.errors import CorefileError, nearest
+from kdns.corefile.forward import parse_forward, print_forward
+from kdns.corefile.hosts import parse_hosts, print_hosts
 from kdns.corefile.lexer import Token
 from kdns.corefile.logs import parse_errors, parse_log, print_errors, print_log
 from kdns.corefile.model import DEFAULT_BUFSIZE_OCTETS, Bind, ServerBlock, ZoneFile, is_address
@@ -38,6 +42,10 @@ from kdns.corefile.options import (
     some_arguments,
 )
 from kdns.corefile.parser import Statement
+from kdns.corefile.refused import REFUSED
+from kdns.corefile.rewriting import parse_rewrite, print_rewrite
+from kdns.corefile.single import parse_loop, parse_minimal, parse_nsid, parse_reload, print_nsid, print_reload
+from kdns.corefile.template import parse_template, print_template
 from kdns.corefile.zones import parse_zones, zone_text
 
 COREDNS_ORDER = (
@@ -100,6 +108,7 @@ COREDNS_ORDER = (
     "sign",
     "view",
     "nomad",
+    "shed",
 )
 """Every directive of CoreDNS, in the order in which it acts whatever the order in the file (its plugin.cfg)."""
 
@@ -120,7 +129,11 @@ class Directive:
 
 def apply_directives(block: ServerBlock, statements: tuple[Statement, ...]) -> ServerBlock:
     """The block with all that its directives say. Raises CorefileError."""
-    return fold(block, statements, {name: entry.option for name, entry in DIRECTIVES.items()}, _unknown)
+    whole = fold(block, statements, {name: entry.option for name, entry in DIRECTIVES.items()}, _unknown)
+    if whole.autopath and whole.autopath.from_kubernetes and not whole.kubernetes:
+        message = "`autopath @kubernetes` needs a `kubernetes` in the same server block"
+        raise CorefileError(whole.autopath.position, message)
+    return whole
 
 
 def print_directives(block: ServerBlock) -> list[str]:
@@ -130,12 +143,12 @@ def print_directives(block: ServerBlock) -> list[str]:
 
 def _unknown(statement: Statement) -> CorefileError:
     name = statement.name.text
-    if name in COREDNS_ORDER:
-        message = f"`{name}` is a directive of CoreDNS that kdns does not have (yet)"
+    if name in REFUSED:
+        message = f"`{name}` is a directive of CoreDNS that kdns does not have: {REFUSED[name]}"
     elif statement.body is not None and not name.isidentifier():
         message = f"unknown directive `{name}`: for a second server block, every block needs its `{{` and `}}`"
     else:
-        message = f"unknown directive `{name}`{nearest(name, DIRECTIVES) or nearest(name, COREDNS_ORDER)}"
+        message = f"unknown directive `{name}`{nearest(name, DIRECTIVES) or nearest(name, REFUSED)}"
     return CorefileError(statement.position, message)
 
 
@@ -308,7 +321,97 @@ def _whoami(block: ServerBlock, statement: Statement) -> ServerBlock:
     return replace(block, whoami=True)
 
 
+def _reload(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, reload=parse_reload(statement))
+
+
+def _print_reload(block: ServerBlock) -> list[str]:
+    return print_reload(block.reload) if block.reload else []
+
+
+def _nsid(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, nsid=parse_nsid(statement))
+
+
+def _print_nsid(block: ServerBlock) -> list[str]:
+    return print_nsid(block.nsid) if block.nsid else []
+
+
+def _acl(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, acl=(*block.acl, parse_acl(statement, block.zones)))
+
+
+def _print_acls(block: ServerBlock) -> list[str]:
+    return [line for acl in block.acl for line in print_acl(acl, block.zones)]
+
+
+def _cache(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, cache=parse_cache(statement, block.zones))
+
+
+def _print_cache(block: ServerBlock) -> list[str]:
+    return print_cache(block.cache, block.zones) if block.cache else []
+
+
+def _rewrite(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, rewrite=(*block.rewrite, parse_rewrite(statement)))
+
+
+def _print_rewrites(block: ServerBlock) -> list[str]:
+    return [line for rule in block.rewrite for line in print_rewrite(rule)]
+
+
+def _autopath(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, autopath=parse_autopath(statement, block.zones))
+
+
+def _print_autopath(block: ServerBlock) -> list[str]:
+    return print_autopath(block.autopath, block.zones) if block.autopath else []
+
+
+def _minimal(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, minimal=parse_minimal(statement))
+
+
+def _template(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, templates=(*block.templates, parse_template(statement, block.zones)))
+
+
+def _print_templates(block: ServerBlock) -> list[str]:
+    return [line for template in block.templates for line in print_template(template, block.zones)]
+
+
+def _transfer(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, transfer=(*block.transfer, parse_transfer(statement, block.zones)))
+
+
+def _print_transfers(block: ServerBlock) -> list[str]:
+    return [line for transfer in block.transfer for line in print_transfer(transfer, block.zones)]
+
+
+def _hosts(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, hosts=parse_hosts(statement, block.zones))
+
+
+def _print_hosts(block: ServerBlock) -> list[str]:
+    return print_hosts(block.hosts, block.zones) if block.hosts else []
+
+
+def _loop(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, loop=parse_loop(statement))
+
+
+def _forward(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, forward=(*block.forward, parse_forward(statement)))
+
+
+def _print_forwards(block: ServerBlock) -> list[str]:
+    return [line for forward in block.forward for line in print_forward(forward)]
+
+
 DIRECTIVES: dict[str, Directive] = {
+    "reload": Directive(Option(_reload), _print_reload),
+    "nsid": Directive(Option(_nsid), _print_nsid),
     "bufsize": Directive(Option(_bufsize), _print_bufsize),
     "bind": Directive(Option(_bind, repeats=True, has_body=True), _print_bind),
     "debug": Directive(Option(_debug), lambda block: ["debug"] if block.debug else []),
@@ -317,10 +420,20 @@ DIRECTIVES: dict[str, Directive] = {
     "prometheus": Directive(Option(_prometheus, has_body=True), _print_prometheus),
     "errors": Directive(Option(_errors, has_body=True), _print_errors),
     "log": Directive(Option(_log, repeats=True, has_body=True), _print_logs),
+    "acl": Directive(Option(_acl, repeats=True, has_body=True), _print_acls),
     "any": Directive(Option(_any), lambda block: ["any"] if block.any else []),
     "loadbalance": Directive(Option(_loadbalance, has_body=True), _print_loadbalance),
+    "cache": Directive(Option(_cache, has_body=True), _print_cache),
+    "rewrite": Directive(Option(_rewrite, repeats=True, has_body=True), _print_rewrites),
+    "autopath": Directive(Option(_autopath), _print_autopath),
+    "minimal": Directive(Option(_minimal), lambda block: ["minimal"] if block.minimal else []),
+    "template": Directive(Option(_template, repeats=True, has_body=True), _print_templates),
+    "transfer": Directive(Option(_transfer, repeats=True, has_body=True), _print_transfers),
+    "hosts": Directive(Option(_hosts, has_body=True), _print_hosts),
     "kubernetes": Directive(Option(_kubernetes, has_body=True), _print_kubernetes),
     "file": Directive(Option(_file, repeats=True, has_body=True), _print_files),
+    "loop": Directive(Option(_loop), lambda block: ["loop"] if block.loop else []),
+    "forward": Directive(Option(_forward, repeats=True, has_body=True), _print_forwards),
     "whoami": Directive(Option(_whoami), lambda block: ["whoami"] if block.whoami else []),
 }
 """Name to directive, in the order in which they act and are printed; a subsequence of COREDNS_ORDER."""

@@ -71,7 +71,9 @@ def from_flags(
     _refuse_second_file(files)
     return Corefile(
         tuple(
-            ServerBlock((ROOT,), port, bind, errors=Errors(), kubernetes=kubernetes, files=files, position=_LISTEN)
+            ServerBlock(
+                (ROOT,), port, bind=bind, errors=Errors(), kubernetes=kubernetes, files=files, position=_LISTEN
+            )
             for port, bind in _listeners(listen or (f":{default_port}",))
         )
     )

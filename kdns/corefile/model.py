@@ -2,8 +2,8 @@
 
 Rules: names of zones are folded wire names; all values are immutable and compare by what they mean, so that
 positions do not count; defaults are CoreDNS's unless a comment says otherwise.
-Not here: the text they are read from (build.py) and printed to (printer.py); interfaces and files, which whoever
-serves looks up.
+Not here: what decides about queries and names outside (plugins.py); the text they are read from (build.py) and
+printed to (printer.py); interfaces and files, which whoever serves looks up.
 """
 
 from __future__ import annotations
@@ -15,6 +15,21 @@ from ipaddress import ip_address
 
 from kdns.corefile.errors import CorefileError, Position
 from kdns.corefile.logformat import COMMON_LOG_FORMAT
+from kdns.corefile.plugins import (
+    Acl,
+    Autopath,
+    Cache,
+    Forward,
+    Hosts,
+    Loop,
+    Minimal,
+    Nsid,
+    Reload,
+    RewriteRule,
+    Template,
+    TlsFiles,
+    Transfer,
+)
 from kdns.corefile.selector import Selector
 from kdns.wire.name import ROOT
 
@@ -57,15 +72,6 @@ class Bind:
 
     addresses: tuple[str, ...]
     excluded: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """The `tls` option: paths as written. Empty: no client certificate; the system's authorities."""
-
-    certificate: str
-    key: str
-    ca: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,18 +225,30 @@ class ServerBlock:
 
     zones: tuple[bytes, ...]
     port: int = DEFAULT_PORT
-    bind: tuple[Bind, ...] = ()
+    reload: Reload | None = None
+    nsid: Nsid | None = None
     bufsize: int = DEFAULT_BUFSIZE_OCTETS
+    bind: tuple[Bind, ...] = ()
     debug: bool = False
     ready: Ready | None = None
     health: Health | None = None
     prometheus: Prometheus | None = None
     errors: Errors | None = None
     log: tuple[Log, ...] = ()
+    acl: tuple[Acl, ...] = ()
     any: bool = False
     loadbalance: bool = False
+    cache: Cache | None = None
+    rewrite: tuple[RewriteRule, ...] = ()
+    autopath: Autopath | None = None
+    minimal: Minimal | None = None
+    templates: tuple[Template, ...] = ()
+    transfer: tuple[Transfer, ...] = ()
+    hosts: Hosts | None = None
     kubernetes: Kubernetes | None = None
     files: tuple[ZoneFile, ...] = ()
+    loop: Loop | None = None
+    forward: tuple[Forward, ...] = ()
     whoami: bool = False
     position: Position = field(default=Position(), compare=False)
 

@@ -3,6 +3,8 @@
     --kubeconfig PATH           KUBECONFIG              --ready-when POLICY      KDNS_READY_WHEN
     --snapshot PATH             KDNS_SNAPSHOT           --negative-ttl SECONDS   KDNS_NEGATIVE_TTL
     --snapshot-max-age DURATION KDNS_SNAPSHOT_MAX_AGE   --lameduck DURATION      KDNS_LAMEDUCK
+    --cookie-secret PATH        KDNS_COOKIE_SECRET      --log-format text|json   KDNS_LOG_FORMAT
+    --client-queries N          KDNS_CLIENT_QUERIES     --rrl N                  KDNS_RRL
 
 A flag comes before its variable, and a variable that is empty is not set. In: texts. Out: Settings, or a
 CorefileError that names the flag or the variable. Not here: flags that stand for a Corefile (flags.py).
@@ -25,6 +27,12 @@ DEFAULT_SNAPSHOT_MAX_AGE = 24 * 3600.0
 # How long a client may believe that a name does not exist. A new Service is asked for before it is there.
 DEFAULT_NEGATIVE_TTL = 5
 MAX_NEGATIVE_TTL = 3600  # as `ttl`
+# Questions for outside that one client may have under way. A pod that starts asks for a few dozen names at once; a
+# node cache or a proxy, behind which are many, is given more.
+DEFAULT_CLIENT_QUERIES = 512
+MAX_CLIENT_QUERIES = 100_000
+# Replies a second; more goes to no client.
+MAX_RRL = 1_000_000
 
 KUBECONFIG = "KUBECONFIG"  # kubectl's, and so not KDNS_KUBECONFIG
 KUBECONFIG_SEPARATOR = ":"
@@ -59,6 +67,13 @@ class ReadyWhen:
         return _FRESH + format_duration(self.max_staleness_ns) if is_fresh else str(self.condition.value)
 
 
+class LogFormat(Enum):
+    """How a line of the log is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of a process.
@@ -69,6 +84,9 @@ class Settings:
     snapshot_max_age: seconds; an older one is not served.
     negative_ttl: seconds, at most, that denials of cluster names may be kept; `ttl` if that is less.
     lameduck: seconds from the order to end until queries are no longer read; None: as `health` says.
+    cookie_secret: the file with the secret of DNS cookies (RFC 7873); empty: no cookies.
+    client_queries: questions for outside that one client may have under way.
+    rrl: replies a second over UDP to the clients of one network; 0 for no limit.
     """
 
     kubeconfig: str = ""
@@ -77,6 +95,10 @@ class Settings:
     ready_when: ReadyWhen = ReadyWhen()
     negative_ttl: int = DEFAULT_NEGATIVE_TTL
     lameduck: float | None = None
+    cookie_secret: str = ""
+    log_format: LogFormat = LogFormat.TEXT
+    client_queries: int = DEFAULT_CLIENT_QUERIES
+    rrl: int = 0
 
 
 SETTING_NAMES = tuple(Settings.__dataclass_fields__)
@@ -95,6 +117,10 @@ def read_settings(flags: Mapping[str, str | None], environment: Mapping[str, str
         ready_when=said.value("ready_when", _ready_when, ReadyWhen()),
         negative_ttl=said.value("negative_ttl", _negative_ttl, DEFAULT_NEGATIVE_TTL),
         lameduck=said.value("lameduck", _seconds, None),
+        cookie_secret=said.value("cookie_secret", _path, ""),
+        log_format=said.value("log_format", _log_format, LogFormat.TEXT),
+        client_queries=said.value("client_queries", _client_queries, DEFAULT_CLIENT_QUERIES),
+        rrl=said.value("rrl", _rrl, 0),
     )
 
 
@@ -154,8 +180,27 @@ def _ready_when(text: str) -> ReadyWhen:
     raise ValueError(f"one of whole, synced, serving, fresh=DURATION expected, not `{text}`")
 
 
+def _log_format(text: str) -> LogFormat:
+    try:
+        return LogFormat(text)
+    except ValueError:
+        raise ValueError(f"one of {', '.join(form.value for form in LogFormat)} expected, not `{text}`") from None
+
+
 def _negative_ttl(text: str) -> int:
+    return _number(text, "a number of seconds", 0, MAX_NEGATIVE_TTL)
+
+
+def _client_queries(text: str) -> int:
+    return _number(text, "a number of queries", 1, MAX_CLIENT_QUERIES)
+
+
+def _rrl(text: str) -> int:
+    return _number(text, "a number of replies a second", 0, MAX_RRL)
+
+
+def _number(text: str, what: str, lowest: int, highest: int) -> int:
     # int() is slow, or refuses, on endless digits.
-    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= MAX_NEGATIVE_TTL):
-        raise ValueError(f"a number of seconds from 0 to {MAX_NEGATIVE_TTL} expected, not `{text}`")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and lowest <= int(text) <= highest):
+        raise ValueError(f"{what} from {lowest} to {highest} expected, not `{text}`")
     return int(text)

@@ -105,6 +105,22 @@ class GroupSpec:
     cache: CacheSpec | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one resolver. Times are seconds.
+
+    patience: within which every question is told of; the timeouts of stub resolvers begin at 5 s.
+    attempt_timeout: for which one message to an upstream is listened to; CoreDNS's. in_flight: questions waiting for
+    upstreams, of all clients: at 50 ms each they are 80,000/s, more than the forwarder's one process can do, and
+    some 4 MB. client_in_flight: those of one client, which may be a node's cache with all its pods behind it.
+    """
+
+    patience: float = 4.0
+    attempt_timeout: float = 2.0
+    in_flight: int = 4096
+    client_in_flight: int = 512
+
+
 class Fault(Enum):
     """Why an upstream has not answered a question."""
 

@@ -8,15 +8,17 @@ costs 12 MB, so only who is scraped does. Not here: counting (kdns.observe.count
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from kdns import __version__
-from kdns.observe import counters
+from kdns.observe import counters, families
 from kdns.observe.facts import ClusterFacts, Facts
+from kdns.observe.families import SINGLE, SUM, Family, Kind, Sample
 from kdns.observe.status import KINDS, METRICS, OBJECTS, StatusMetric, Word
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -43,7 +45,8 @@ class FactsCollector(Collector):
 
 def _families(facts: Facts) -> Iterator[Metric]:
     yield from _process(facts)
-    yield from _queries(facts.counters)
+    build = Sample(families.BUILD_INFO, (f"kdns-{__version__}", "", ""))
+    yield from _sampled({build: 1, **counters.samples(facts.counters), **facts.samples})
     yield _staleness(facts)
     yield from _objects(facts.clusters)
     for metric in METRICS:
@@ -65,25 +68,43 @@ def _process(facts: Facts) -> Iterator[Metric]:
     yield workers
 
 
-def _queries(counts: Sequence[int]) -> Iterator[Metric]:
-    """Replies; only labels that have been seen, for most of some 500 combinations never are."""
-    replies = CounterMetricFamily(
-        "kdns_dns_responses",
-        "Replies sent, by transport, query type and response code.",
-        labels=("proto", "type", "rcode"),
-    )
-    for index, count in enumerate(counts[: counters.DROPPED]):
-        if count:
-            replies.add_metric(tuple(counters.labels(index).values()), count)
-    yield replies
-    yield CounterMetricFamily(
-        "kdns_dns_dropped",
-        "Messages that got no reply: too short for a header, or replies themselves.",
-        counts[counters.DROPPED],
-    )
-    yield CounterMetricFamily(
-        "kdns_dns_send_failures", "Replies that the kernel did not take.", counts[counters.SEND_FAILED]
-    )
+def _sampled(samples: Mapping[Sample, float]) -> Iterator[Metric]:
+    """What is told sample by sample, in the order of the families."""
+    found: dict[str, dict[tuple[str, ...], dict[int, float]]] = {name: {(): {SINGLE: 0}} for name in families.ALWAYS}
+    for sample, value in samples.items():
+        found.setdefault(sample.name, {}).setdefault(sample.labels, {})[sample.bucket] = value
+    for name, family in families.ALL.items():
+        if name in found:
+            yield _MAKE[family.kind](name, family, found[name])
+
+
+def _counter(name: str, family: Family, series: Series) -> Metric:
+    metric = CounterMetricFamily(name.removesuffix("_total"), family.help, labels=family.labels)
+    for labels, values in series.items():
+        metric.add_metric(labels, values[SINGLE])
+    return metric
+
+
+def _gauge(name: str, family: Family, series: Series) -> Metric:
+    metric = GaugeMetricFamily(name, family.help, labels=family.labels)
+    for labels, values in series.items():
+        metric.add_metric(labels, values[SINGLE])
+    return metric
+
+
+def _histogram(name: str, family: Family, series: Series) -> Metric:
+    """Buckets are told as Prometheus wants them: each with all that are below it."""
+    metric = HistogramMetricFamily(name, family.help, labels=family.labels)
+    bounds = [*map(str, family.bounds), "+Inf"]
+    for labels, values in series.items():
+        sums = accumulate(values.get(bucket, 0) for bucket in range(len(bounds)))
+        scale = 1e9 if name.endswith("_seconds") else 1
+        metric.add_metric(labels, list(zip(bounds, sums, strict=True)), values.get(SUM, 0) / scale)
+    return metric
+
+
+Series = Mapping[tuple[str, ...], Mapping[int, float]]
+_MAKE = {Kind.COUNTER: _counter, Kind.GAUGE: _gauge, Kind.HISTOGRAM: _histogram}
 
 
 def _staleness(facts: Facts) -> Metric:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from kdns.observe.families import Sample
 from kdns.observe.status import Word
 
 
@@ -21,7 +22,7 @@ class Facts:
     """All of it.
 
     counters: of all workers together, by kdns.observe.counters. workers: how many are in which state.
-    now_ns: by the clock of STALE_SINCE_NS.
+    now_ns: by the clock of STALE_SINCE_NS. samples: whatever else there is, of kdns.observe.families.
     """
 
     counters: Sequence[int]
@@ -29,3 +30,4 @@ class Facts:
     is_ready: bool
     clusters: Sequence[ClusterFacts]
     now_ns: int
+    samples: Mapping[Sample, float] = field(default_factory=dict)

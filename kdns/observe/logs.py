@@ -1,4 +1,5 @@
-"""Log lines on standard error, in CoreDNS's look: `[INFO] text`, `[WARNING] text`, `[ERROR] text`.
+"""Log lines on standard error, in CoreDNS's look: `[INFO] text`, `[WARNING] text`, `[ERROR] text`; or, on request, as
+JSON: one object on each line, with time (RFC 3339, UTC), level, message, and what else is told of it.
 
 Writing never waits: a reader that has stopped (a full pipe, a held terminal) costs lines, never answers. The
 descriptor is shared with other processes, so it cannot be made non-blocking; instead each line is small enough
@@ -7,9 +8,14 @@ to be written whole once `poll` says that there is room. Lost lines are counted,
 
 from __future__ import annotations
 
+import json
 import os
 import select
+import time
 from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from enum import Enum
 
 # PIPE_BUF: a pipe that polls writable takes that much without waiting, and whole, so lines of several
 # processes never mix.
@@ -18,34 +24,69 @@ MAX_LINE_OCTETS = 4096
 MAX_PENDING_OCTETS = 128 * 1024
 
 
-class Log:
-    """One process's log. `quiet` silences what is merely informational (CoreDNS's -quiet)."""
+class LogForm(Enum):
+    """What a line looks like."""
 
-    def __init__(self, fd: int = 2, quiet: bool = False) -> None:
+    TEXT = "text"
+    JSON = "json"
+
+
+# What is told of a line besides its text, as JSON alone shows it; called only there.
+Fields = Callable[[], Mapping[str, object]]
+
+
+class Log:
+    """One process's log. `quiet` silences what is merely informational (CoreDNS's -quiet).
+
+    clock: the unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        fd: int = 2,
+        quiet: bool = False,
+        form: LogForm = LogForm.TEXT,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._fd = fd
         self._quiet = quiet
+        self._form = form
+        self._clock = clock
         self._pending: deque[bytes] = deque()
         self._pending_octets = 0
         self._dropped = 0
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
 
-    def info(self, text: str) -> None:
+    def info(self, text: str, fields: Fields | None = None) -> None:
         """Something that is as it should be."""
         if not self._quiet:
-            self.line(f"[INFO] {text}")
+            self._say("info", text, fields)
 
-    def warning(self, text: str) -> None:
+    def warning(self, text: str, fields: Fields | None = None) -> None:
         """Something the operator should look at; answers are right all the same."""
-        self.line(f"[WARNING] {text}")
+        self._say("warning", text, fields)
 
-    def error(self, text: str) -> None:
+    def error(self, text: str, fields: Fields | None = None) -> None:
         """Something that failed; says whose fault it is."""
-        self.line(f"[ERROR] {text}")
+        self._say("error", text, fields)
+
+    def at(self, level: str, text: str, fields: Fields | None = None) -> None:
+        """One of the above by its name, or "debug": whoever calls this knows whether anybody debugs."""
+        if level != "info" or not self._quiet:
+            self._say(level, text, fields)
 
     def line(self, text: str) -> None:
-        """Write one line as it is (the query log's way in); control characters are made harmless."""
-        line = _encode(text)
+        """Write one line of text as it is; control characters are made harmless."""
+        self._put(_encode(text))
+
+    def _say(self, level: str, text: str, fields: Fields | None) -> None:
+        if self._form is LogForm.TEXT:
+            self.line(f"[{level.upper()}] {text}")
+        else:
+            self._put(_encode_json(self._clock(), level, text, fields() if fields else {}))
+
+    def _put(self, line: bytes) -> None:
         if self._pending_octets + len(line) > MAX_PENDING_OCTETS:
             self._dropped += 1
         else:
@@ -62,8 +103,11 @@ class Log:
                 self._dropped += 1
                 return
         if self._dropped and not self._pending and self._is_writable(patience_ms):
-            lost = f"[WARNING] {self._dropped} log lines were dropped: standard error is not read fast enough"
-            self._dropped = 0 if self._write(_encode(lost)) else self._dropped
+            lost = f"{self._dropped} log lines were dropped: standard error is not read fast enough"
+            line = _encode(f"[WARNING] {lost}")
+            if self._form is LogForm.JSON:
+                line = _encode_json(self._clock(), "warning", lost, {})
+            self._dropped = 0 if self._write(line) else self._dropped
 
     def forget_pending(self) -> None:
         """In a forked child: what is pending is the parent's to write."""
@@ -86,4 +130,18 @@ def _encode(text: str) -> bytes:
     line = clean.encode("utf-8", "backslashreplace")
     if len(line) >= MAX_LINE_OCTETS:
         line = line[: MAX_LINE_OCTETS - 4].decode("utf-8", "ignore").encode() + b"..."
+    return line + b"\n"
+
+
+def _encode_json(now: float, level: str, text: str, fields: Mapping[str, object]) -> bytes:
+    """An object with the message last, cut where the line would become too long for one write."""
+    moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    head = {"time": moment, "level": level, **fields}
+    line = json.dumps({**head, "message": text}).encode()
+    while len(line) >= MAX_LINE_OCTETS and text:
+        # A character takes up to 12 octets when it is escaped: cut by what is surely too much, at least one.
+        text = text[: len(text) - 1 - (len(line) - MAX_LINE_OCTETS) // 12].removesuffix("...")
+        line = json.dumps({**head, "message": text + "..." if text else text}).encode()
+    if len(line) >= MAX_LINE_OCTETS:  # fields alone are too many
+        line = json.dumps({"time": moment, "level": level, "message": ""}).encode()
     return line + b"\n"

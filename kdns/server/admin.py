@@ -12,19 +12,25 @@ import selectors
 import socket
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from kdns.corefile import Corefile, HttpAddress, ReadyWhen, Settings
+from kdns.corefile import Corefile, HttpAddress, ReadyWhen, ServerBlock, Settings
+from kdns.corefile.directives import print_directives
+from kdns.observe.families import HEALTH_DURATION, HEALTH_FAILURES, SUM, Sample, time_bucket
 from kdns.observe.logs import Log
 from kdns.server.http1 import HEAD_OCTETS_MAX, Pages, is_whole, reply
 from kdns.server.sockets import BindError
+from kdns.wire.name import to_text
 
 HEALTH, READY, METRICS = "/health", "/ready", "/metrics"
 
 CONNECTIONS_MAX = 64  # some 10 KiB each; one more closes the oldest, so that nobody can keep the others out
+# Directives through which no query passes, so that CoreDNS does not count them as enabled either.
+_NOT_ANSWERING = frozenset(("bind", "debug", "health", "ready", "reload"))
 EXCHANGE_SECONDS = 5.0  # for a whole exchange; kubelet and Prometheus send at once and have given up by then
 # Together 200 connections a second, which cost a few percent of a CPU; the rest of a flood waits in the backlog.
 ACCEPTS_MAX = 50
@@ -41,7 +47,8 @@ Doors = Mapping[HttpAddress, frozenset[str]]  # which paths are served where
 class AdminPlan:
     """What is served besides DNS, and how the end is announced. Addresses may be the same.
 
-    lameduck: seconds from the order to end until queries are no longer read.
+    lameduck: seconds from the order to end until queries are no longer read. enabled: which directives answer where,
+    as server, zone and name in CoreDNS's words.
     """
 
     health: tuple[HttpAddress, ...] = ()
@@ -49,6 +56,7 @@ class AdminPlan:
     metrics: tuple[HttpAddress, ...] = ()
     lameduck: float = 0.0
     ready_when: ReadyWhen = field(default_factory=ReadyWhen)
+    enabled: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def doors(self) -> Doors:
@@ -69,7 +77,24 @@ def admin_plan(corefile: Corefile, settings: Settings) -> AdminPlan:
         metrics=tuple(block.prometheus.address for block in blocks if block.prometheus),
         lameduck=corefile.lameduck_ns / 1e9 if settings.lameduck is None else settings.lameduck,
         ready_when=settings.ready_when,
+        enabled=tuple(dict.fromkeys(one for block in blocks for one in _enabled(block))),
     )
+
+
+def _enabled(block: ServerBlock) -> Iterator[tuple[str, str, str]]:
+    """The directives of a block, by what they are printed as: a line of their own at the left margin."""
+    hosts = [address for bind in block.bind for address in bind.addresses if address not in bind.excluded]
+    words = [line.split()[0] for line in print_directives(block) if line[0].isalpha()]
+    for host in hosts or [""]:
+        for zone in block.zones:
+            for word in dict.fromkeys(words):
+                if word not in _NOT_ANSWERING:
+                    yield server_label(host, block.port), to_text(zone), word
+
+
+def server_label(host: str, port: int) -> str:
+    """A listener as CoreDNS's metrics name it. host: an address, "" for all of them."""
+    return f"dns://{HttpAddress(host, port)}"
 
 
 @dataclass(slots=True)
@@ -105,6 +130,7 @@ class AdminServer:
         self._accepts_left = ACCEPTS_MAX
         self._accepts_until = 0.0
         self._is_paused = False
+        self.samples: Counter[Sample] = Counter()  # how long answers to /health took
 
     def listen(self, doors: Doors) -> None:
         """Serve these too, besides what is served. Raises BindError, and then nothing has changed."""
@@ -214,7 +240,15 @@ class AdminServer:
         if not is_whole(received):
             return False
         connection.unsent = memoryview(self._reply(received, connection.door))
+        if _is_for_health(received, connection.door):
+            self._time_health(time.monotonic() - (connection.deadline - EXCHANGE_SECONDS))
         return self._send(connection)
+
+    def _time_health(self, took: float) -> None:
+        took_ns = int(took * 1e9)
+        self.samples[Sample(HEALTH_DURATION, (), time_bucket(took_ns))] += 1
+        self.samples[Sample(HEALTH_DURATION, (), SUM)] += took_ns
+        self.samples[Sample(HEALTH_FAILURES)] += 0  # known from now on, and 0 until one fails
 
     def _send(self, connection: _Connection) -> bool:
         assert connection.unsent is not None
@@ -232,6 +266,7 @@ class AdminServer:
             return reply(received, pages, time.time())
         except Exception:  # a bug of ours must not end what answers queries
             self._log.error(f"kdns bug: an HTTP request could not be answered: {traceback.format_exc()}")
+            self.samples[Sample(HEALTH_FAILURES)] += _is_for_health(received, door)
             return b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
     def _drop(self, connections: Iterable[_Connection]) -> None:
@@ -239,6 +274,10 @@ class AdminServer:
             del self._connections[connection.sock.fileno()]
             self._selector.unregister(connection.sock)
             connection.sock.close()
+
+
+def _is_for_health(received: bytes, door: _Door) -> bool:
+    return HEALTH in door.paths and received.split(None, 2)[1:2] == [HEALTH.encode()]
 
 
 def _bind(address: HttpAddress, paths: frozenset[str], is_port_ours: bool) -> socket.socket:

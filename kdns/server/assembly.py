@@ -9,16 +9,47 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import Protocol
 
-from kdns.answer.spec import ClusterSpec, FileSpec, SiteSpec, SourceSpec, Specification
-from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, ServerBlock, Settings, ZoneFile
+from kdns.answer.spec import ClusterSpec, FileSpec, OutsideSpec, SiteSpec, SourceSpec, Specification
+from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, Position, ServerBlock, Settings, ZoneFile
 from kdns.observe.querylog import LoggedBlock, LogRule, QueryLog
 from kdns.server.admin import AdminPlan, admin_plan
+from kdns.server.forwarding import GroupPlan, group_plan, refuse_two_trusts
 from kdns.server.sockets import WILDCARD_HOSTS, Address
 from kdns.zone.cluster import PodNames
 
 Resolve = Callable[[str], Sequence[str]]
 Machine = Callable[[], Sequence[str]]
+
+
+class _Placed(Protocol):
+    @property
+    def position(self) -> Position: ...
+
+
+# Directives that the language has and nothing serves, and what a block says by them: better refused than accepted
+# and ignored.
+PENDING: dict[str, Callable[[ServerBlock], Sequence[_Placed | None]]] = {
+    "nsid": lambda block: (block.nsid,),
+    "acl": lambda block: block.acl,
+    "cache { keepttl }": lambda block: [line for line in (block.cache,) if line and line.keepttl],
+    "rewrite": lambda block: block.rewrite,
+    "autopath": lambda block: (block.autopath,),
+    "minimal": lambda block: (block.minimal,),
+    "template": lambda block: block.templates,
+    "transfer": lambda block: block.transfer,
+    "hosts": lambda block: (block.hosts,),
+    "loop": lambda block: (block.loop,),
+    "forward { next }": lambda block: [line for line in block.forward if line.next_rcodes or line.next_on_nodata],
+    "forward { max_connect_attempts }": lambda block: [line for line in block.forward if line.max_connect_attempts],
+    "forward { max_idle_conns }": lambda block: [line for line in block.forward if line.max_idle],
+}
+
+PENDING_SETTINGS: dict[str, Callable[[Settings], object]] = {
+    "--cookie-secret": lambda settings: settings.cookie_secret,
+    "--rrl": lambda settings: settings.rrl,
+}
 
 NO_SETTINGS = Settings()
 NO_ADMIN = AdminPlan()
@@ -52,6 +83,7 @@ class Plan:
     settings: what is said of the whole process. admin: what is served besides DNS.
     with_traces: failures of kdns itself are logged with where they came from (`debug`, `errors { stacktrace }`).
     is_debugging: every change of a cluster is logged (`debug`).
+    groups: what each site of the specification forwards, and keeps of that.
     """
 
     specification: Specification
@@ -62,6 +94,12 @@ class Plan:
     admin: AdminPlan = NO_ADMIN
     with_traces: bool = False
     is_debugging: bool = False
+    groups: tuple[GroupPlan, ...] = ()
+
+    @property
+    def is_forwarding(self) -> bool:
+        """Whether any name is for outside."""
+        return any(group.forwards for group in self.groups)
 
     @property
     def all_addresses(self) -> list[Address]:
@@ -76,10 +114,13 @@ def assemble(corefile: Corefile, resolve: Resolve, machine: Machine, settings: S
     clients elsewhere may use. Raises CorefileError.
     """
     for block in corefile.blocks:
+        _refuse_pending(block)
         _check(block, resolve)
+    _refuse_pending_settings(settings)
+    refuse_two_trusts(line for block in corefile.blocks for line in block.forward)
     listeners = corefile.listeners(resolve)
     assembler = _Assembler(listeners, machine)
-    sites = [assembler.site(block) for block in corefile.blocks]
+    sites = [assembler.site(block, group) for group, block in enumerate(corefile.blocks)]
     specification = Specification(
         sources=tuple(assembler.specs),
         sites=tuple(sites),
@@ -96,6 +137,7 @@ def assemble(corefile: Corefile, resolve: Resolve, machine: Machine, settings: S
         admin_plan(corefile, settings),
         any(block.debug or (block.errors and block.errors.stacktrace) for block in corefile.blocks),
         any(block.debug for block in corefile.blocks),
+        tuple(group_plan(block.forward, block.cache) for block in corefile.blocks),
     )
 
 
@@ -108,7 +150,7 @@ class _Assembler:
     plans: list[SourcePlan] = field(default_factory=list)
     specs: list[SourceSpec] = field(default_factory=list)
 
-    def site(self, block: ServerBlock) -> SiteSpec:
+    def site(self, block: ServerBlock, group: int) -> SiteSpec:
         clusters = [self._cluster(block.kubernetes)] if block.kubernetes else []
         files = [self._file(file, apex) for file in block.files for apex in file.zones]
         return SiteSpec(
@@ -117,6 +159,8 @@ class _Assembler:
             any_hinfo=block.any,
             whoami=block.whoami,
             max_udp_octets=block.bufsize,
+            group=group if block.forward else None,
+            outside=tuple(OutsideSpec(line.zone, line.excluded) for line in block.forward),
         )
 
     def _cluster(self, kubernetes: Kubernetes) -> int:
@@ -145,6 +189,19 @@ class _Assembler:
             if any(block.kubernetes == kubernetes for block in listener.blocks):
                 hosts |= dict.fromkeys([listener.address] if listener.address else self.machine())
         return tuple(dict.fromkeys(ip_address(host.partition("%")[0]).packed for host in hosts))
+
+
+def _refuse_pending(block: ServerBlock) -> None:
+    for name, said in PENDING.items():
+        for directive in said(block):
+            if directive is not None:
+                raise CorefileError(directive.position, f"kdns does not serve `{name}` yet")
+
+
+def _refuse_pending_settings(settings: Settings) -> None:
+    for name, said in PENDING_SETTINGS.items():
+        if said(settings):
+            raise CorefileError(Position(name), "kdns does not serve it yet")
 
 
 def _check(block: ServerBlock, resolve: Resolve) -> None:

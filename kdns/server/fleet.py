@@ -1,7 +1,8 @@
-"""One control and its workers: forked, watched, restarted, drained. Runs inside the supervisor.
+"""One control, its workers and their forwarder: forked, watched, restarted, drained. Runs inside the supervisor.
 
 A fleet serves one plan. A reload is a second fleet on the same sockets; when that one is ready, this one is
-drained. The sockets, the socket pairs of the feed and the shared memory live as long as the fleet, so that nothing
+drained. There is a forwarder only where something is forwarded; it goes last, for workers that finish still wait for
+it. The sockets, the socket pairs of the feed and the shared memory live as long as the fleet, so that nothing
 queued or counted in them is lost with a process. `now` is CLOCK_MONOTONIC's, in seconds.
 """
 
@@ -15,17 +16,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from kdns.forward.values import Limits
 from kdns.observe.counters import SLOTS as COUNTERS
 from kdns.observe.logs import Log
 from kdns.server.assembly import Plan
 from kdns.server.birth import Birth
 from kdns.server.control import ControlPlan, run_control
+from kdns.server.forwarder import COUNTS, ForwarderPlan, run_forwarder
 from kdns.server.process import EXIT_ERROR, describe_status, enter, fork, is_stopped
+from kdns.server.report import Board, Report
 from kdns.server.restarts import SILENCE_SECONDS, Backoff, Watchdog
 from kdns.server.slots import Serials, Slots, SlotState
 from kdns.server.sockets import Address, Binding, SlotSockets
 from kdns.server.status import Statuses, origins_of
-from kdns.server.worker import WorkerPlan, run_worker
+from kdns.server.worker import ForwarderLink, WorkerPlan, run_worker
 
 FEED_BUFFER_OCTETS = 256 * 1024  # a few messages of full size; a worker further behind is better off with an image
 # A worker that died is replaced, and has loaded the largest image, in less. Half a server that leaves the rotation
@@ -64,20 +68,26 @@ class Fleet:
         self.plan = plan
         self.bindings = bindings
         self.slots = Slots(workers, COUNTERS)
+        self.forwarder_slot = Slots(1, COUNTS)[0]
+        self._board: Board | None = None  # from the first forwarder on
         self.statuses = Statuses(origins_of(plan.sources))
         self.is_leaving = False
+        self._is_forwarder_dismissed = False
         self._was_ready = False
         self._birth = birth
         self._former = former
         self._short_since: float | None = None
         self._log = log
         self._feeds = [_feed_pair() for _ in range(workers)]
+        self._outside = [_feed_pair() for _ in range(workers)] if plan.is_forwarding else []
         self._serials = serials
         self._epoch = 0
         self._stopped_since: float | None = None
         # Workers first: their Hello then waits when control is whole, and nobody is sent the image twice.
         self._control = Child("control", self._fork_control)
+        self._forwarder = Child("forwarder", self._fork_forwarder)
         self._children = [
+            *([self._forwarder] if plan.is_forwarding else []),
             *(Child(f"worker {index}", partial(self._fork_worker, index)) for index in range(workers)),
             self._control,
         ]
@@ -101,6 +111,10 @@ class Fleet:
         """What its workers have counted, by kdns.observe.counters."""
         return [sum(column) for column in zip(*(slot.counters for slot in self.slots), strict=True)]
 
+    def forwarder_report(self) -> Report:
+        """What its forwarders have counted, and how their upstreams and caches are; of none, nothing."""
+        return self._board.read() if self._board else Report()
+
     def shortfall(self, now: float) -> str:
         """Why its workers do not suffice, "" if they do. A loss counts after SHORTFALL_SECONDS."""
         reading = sum(slot.is_reading for slot in self.slots)
@@ -121,6 +135,7 @@ class Fleet:
                 os.kill(slot.pid, signal.SIGKILL)
                 slot.heartbeat_ns = time.monotonic_ns()  # one kill is enough; its end is awaited
         self._look_after_control(now)
+        self._look_after_forwarder(now, watchdog)
 
     def _look_after_control(self, now: float) -> None:
         """Kill a control that somebody has stopped. It may be busy for long, so that silence alone proves nothing."""
@@ -132,6 +147,19 @@ class Fleet:
             self._log.error(f"control (pid {self._control.pid}) is stopped: it is killed and replaced")
             os.kill(self._control.pid, signal.SIGKILL)
 
+    def _look_after_forwarder(self, now: float, watchdog: Watchdog) -> None:
+        """Kill a forwarder that is stuck; let it go once no worker can wait for it any more."""
+        slot = self.forwarder_slot
+        if not slot.pid:
+            return
+        if watchdog.is_silent(slot.heartbeat_ns / 1e9, now):
+            self._log.error(f"forwarder (pid {slot.pid}) is stuck: it is killed and replaced")
+            os.kill(slot.pid, signal.SIGKILL)
+            slot.heartbeat_ns = time.monotonic_ns()
+        elif self.is_leaving and not self._is_forwarder_dismissed and not any(one.pid for one in self.slots):
+            self._is_forwarder_dismissed = True
+            os.kill(slot.pid, signal.SIGTERM)
+
     def on_exit(self, pid: int, status: int, now: float) -> bool:
         """Take note of a process that ended, if it is one of ours.
 
@@ -142,7 +170,7 @@ class Fleet:
             return False
         self._was_ready = self.was_ready  # as long as it can be seen
         child.pid = 0
-        for slot in self.slots:
+        for slot in (*self.slots, self.forwarder_slot):
             if slot.pid == pid:
                 slot.pid = 0
         if self.is_leaving:
@@ -160,24 +188,26 @@ class Fleet:
         """Have the workers finish what they have and go; control writes its snapshot for the last time, and goes.
 
         is_replaced: another fleet has taken over. Its control keeps the snapshot from now on, and nobody is to write
-        over it with what the old configuration asked for.
+        over it with what the old configuration asked for. The forwarder stays until the workers have gone.
         """
         self._signal_all(signal.SIGTERM, signal.SIGKILL if is_replaced else signal.SIGTERM)
 
     def kill(self) -> None:
         """End all processes at once."""
         self._signal_all(signal.SIGKILL, signal.SIGKILL)
+        if self._forwarder.pid:
+            os.kill(self._forwarder.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Close the socket pairs. The bindings are the supervisor's to close: another fleet may use them."""
-        for pair in self._feeds:
+        for pair in (*self._feeds, *self._outside):
             for end in pair:
                 end.close()
 
     def _signal_all(self, to_workers: signal.Signals, to_control: signal.Signals) -> None:
         self.is_leaving = True
         for child in self._children:
-            if child.pid:
+            if child.pid and child is not self._forwarder:
                 os.kill(child.pid, to_control if child is self._control else to_workers)
 
     def _report(self, child: Child, pid: int, status: int, delay: float) -> None:
@@ -189,8 +219,10 @@ class Fleet:
         slot.begin(time.monotonic_ns())
         own = self._slot_sockets(index)
         feed = self._feeds[index][1]
-        plan = WorkerPlan(self.plan, own, feed, slot, self._log)
+        link = ForwarderLink(self._outside[index][1], self.forwarder_slot) if self._outside else None
+        plan = WorkerPlan(self.plan, own, feed, slot, self._log, forwarder=link)
         keep = {feed.fileno(), *(sock.fileno() for pair in own for sock in (pair.udp, pair.tcp))}
+        keep |= {link.feed.fileno()} if link else set()
 
         def body() -> int:
             enter(f"kdns-worker-{index}", keep, self._log)
@@ -223,6 +255,22 @@ class Fleet:
             return run_control(plan)
 
         return fork(body)
+
+    def _fork_forwarder(self) -> int:
+        slot = self.forwarder_slot
+        slot.begin(time.monotonic_ns())
+        feeds = [pair[0] for pair in self._outside]
+        self._board = board = self._board or Board()
+        limits = Limits(client_in_flight=self.plan.settings.client_queries)
+        plan = ForwarderPlan(self.plan.groups, feeds, slot, board, self._log, limits)
+        keep = {feed.fileno() for feed in feeds}
+
+        def body() -> int:
+            enter("kdns-forwarder", keep, self._log)
+            return run_forwarder(plan)
+
+        slot.pid = fork(body)
+        return slot.pid
 
     def _slot_sockets(self, slot: int) -> list[SlotSockets]:
         return [

@@ -7,20 +7,26 @@ names and texts (kdns.observe.exposition).
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 
 from kdns.corefile import ReadyWhen
+from kdns.observe import families
 from kdns.observe.facts import ClusterFacts, Facts
+from kdns.observe.families import Sample
 from kdns.observe.status import Word
 from kdns.server.admin import HEALTH, METRICS, READY
 from kdns.server.fleet import Fleet
+from kdns.server.footprint import footprint
 from kdns.server.http1 import Page, Pages
+from kdns.server.queues import queue_samples
 from kdns.server.readiness import reasons_not_ready
+from kdns.server.reloading import HASH_NAME
 from kdns.server.slots import Slot
 from kdns.server.status import SourceStatus
 
@@ -33,7 +39,8 @@ class View:
     """What the supervisor sees at this moment.
 
     current: the fleet that answers; None from the last drain on. fleets: all that have processes.
-    gone: the sums of the counters of fleets that are gone.
+    gone: the sums of the counters of fleets that are gone. version: the hash of the configuration in use.
+    health: what is known of answers to /health.
     """
 
     current: Fleet | None
@@ -41,6 +48,9 @@ class View:
     gone: Sequence[int]
     is_terminating: bool
     ready_when: ReadyWhen
+    version: str = ""
+    failed_reloads: int = 0
+    health: Mapping[Sample, int] = field(default_factory=dict)
 
     def reasons_not_ready(self, now: float) -> list[str]:
         """Why queries should not be sent here, by CLOCK_MONOTONIC's seconds."""
@@ -82,7 +92,30 @@ def _facts(view: View, now: float) -> Facts:
         is_ready=not view.reasons_not_ready(now),
         clusters=[_cluster(status) for status in fleet.statuses if status[Word.KINDS]] if fleet else [],
         now_ns=int(now * 1e9),
+        samples=_samples(view),
     )
+
+
+def _samples(view: View) -> dict[Sample, float]:
+    """What the supervisor knows itself, and the kernel."""
+    found: dict[Sample, float] = {Sample(families.RELOAD_FAILED): view.failed_reloads, **view.health, **footprint()}
+    if view.version:
+        found[Sample(families.RELOAD_VERSION, (HASH_NAME, view.version))] = 1
+    fleet = view.current
+    if fleet is not None:
+        for server, zone, name in fleet.plan.admin.enabled:
+            found[Sample(families.PLUGIN_ENABLED, (server, zone, "", name))] = 1
+        for address, binding in fleet.bindings.items():
+            found |= queue_samples(str(address), binding.udp)
+        found |= _snapshot_time(fleet.plan.settings.snapshot)
+    return found
+
+
+def _snapshot_time(path: str) -> dict[Sample, float]:
+    try:
+        return {Sample(families.SNAPSHOT_TIME): os.stat(path).st_mtime} if path else {}
+    except OSError:  # none was written yet, or it cannot be seen from here
+        return {}
 
 
 def _workers(slots: Iterable[Slot]) -> dict[str, int]:

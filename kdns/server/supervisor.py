@@ -1,7 +1,8 @@
 """The supervisor: PID 1, one thread around `select`. It binds, forks, watches, reloads, drains, says how it all is.
 
     start    sockets are bound, the fleet is forked; a mistake in configuration or data ends all with status 1
-    reload   SIGHUP, SIGUSR1: a second fleet on the same sockets; the first goes when the second one is ready
+    reload   SIGHUP, SIGUSR1, or a changed configuration where `reload` asks to look: a second fleet on the same
+             sockets; the first goes when the second one is ready
     end      SIGTERM, SIGINT: lame duck (not ready, and otherwise as ever), if a time is set for it; then the fleet
              is drained, status 0. Each further signal goes on to the next step, the last of which is to end at once
 
@@ -29,6 +30,7 @@ from kdns.server.fleet import Fleet
 from kdns.server.pages import View, pages_of
 from kdns.server.process import EXIT_ERROR, EXIT_OK
 from kdns.server.readiness import Transitions
+from kdns.server.reloading import ConfigurationWatch, Verdict, no_watch
 from kdns.server.restarts import Watchdog
 from kdns.server.sizing import MIB, Bound
 from kdns.server.slots import Serials
@@ -45,9 +47,12 @@ Load = Callable[[], Plan]
 
 
 class Supervisor:
-    """`load` reads the configuration, now and at each reload; it raises CorefileError or OSError."""
+    """`load` reads the configuration, now and at each reload; it raises CorefileError or OSError.
 
-    def __init__(self, load: Load, workers: Bound, log: Log) -> None:
+    watch: what `load` reads by; says when the configuration has changed by itself.
+    """
+
+    def __init__(self, load: Load, workers: Bound, log: Log, watch: ConfigurationWatch | None = None) -> None:
         self._load = load
         self._workers = workers
         self._log = log
@@ -64,6 +69,8 @@ class Supervisor:
         self._replaced: Fleet | None = None  # one of `_leaving`, until it reads no queries any more
         self._leaving: list[Fleet] = []
         self._is_reload_wanted = False
+        self._configuration = watch or no_watch()
+        self._failed_reloads = 0
         self._lameduck_until: float | None = None
         self._drain_deadline: float | None = None
         self._status: int | None = None
@@ -90,6 +97,7 @@ class Supervisor:
         with _signals(self._selector, self._on_signal):
             self._current = self._new_fleet(plan, Birth.START)
             self._admin_plan = plan.admin
+            self._configuration.adopt(time.monotonic())
             self._watch()
 
     def _watch(self) -> None:
@@ -178,15 +186,17 @@ class Supervisor:
         """Take the next step of a reload or of the end, if it is time."""
         incoming = self._incoming
         if incoming is not None and incoming.slots.are_ready:
-            self._switch(incoming)
+            self._switch(incoming, now)
         elif incoming is not None and now - self._incoming_since > RELOAD_SECONDS:
             self._abandon(f"the new processes were not ready in {RELOAD_SECONDS:g} s")
         if self._replaced is not None and self._replaced.has_stopped_reading:
             self._replaced = None
             self._log.info("reloaded: only the new processes read queries")
-        if self._is_reload_wanted and self._incoming is None and not self._is_terminating:
-            self._is_reload_wanted = False
-            self._reload(now)
+        if self._incoming is None and not self._is_terminating:
+            self._look(now)
+            if self._is_reload_wanted:
+                self._is_reload_wanted = False
+                self._reload(now)
         self._advance_end(now)
         self._bury()
 
@@ -208,13 +218,32 @@ class Supervisor:
             plan = self._load()
             self._bind(plan)
         except (CorefileError, BindError, OSError) as error:
-            self._log.error(f"reload failed, the old configuration stays: {error}")
+            self._fail_to_reload(str(error))
             return
         self._incoming = self._new_fleet(plan, Birth.RELOAD)
         self._incoming_since = now
 
-    def _switch(self, incoming: Fleet) -> None:
+    def _look(self, now: float) -> None:
+        """Reload if the configuration has changed and `reload` asks for it; say so if it has become a bad one."""
+        verdict = self._configuration.look(now)
+        if verdict is Verdict.RELOAD:
+            self._log.info("the configuration has changed: reloading")
+            self._is_reload_wanted = True
+        elif verdict is Verdict.REFUSE:
+            self._count_failed_reload(self._configuration.complaint)
+
+    def _fail_to_reload(self, why: str) -> None:
+        """What was loaded cannot be used."""
+        self._configuration.refuse()
+        self._count_failed_reload(why)
+
+    def _count_failed_reload(self, why: str) -> None:
+        self._failed_reloads += 1
+        self._log.error(f"reload failed, the old configuration stays: {why}")
+
+    def _switch(self, incoming: Fleet, now: float) -> None:
         old, self._current, self._incoming = self._current, incoming, None
+        self._configuration.adopt(now)
         self._admin_plan = incoming.plan.admin
         self._admin.keep_only(self._admin_plan.doors)
         if old is not None:
@@ -228,7 +257,7 @@ class Supervisor:
             self._leaving.append(self._incoming)
             self._incoming = None
             self._admin.keep_only(self._admin_plan.doors)
-        self._log.error(f"reload failed, the old configuration stays: {why}")
+        self._fail_to_reload(why)
 
     def _bury(self) -> None:
         """Let go of fleets whose processes have all ended, and of the sockets that nobody listens on any more."""
@@ -259,7 +288,16 @@ class Supervisor:
 
     def _view(self) -> View:
         fleets = self._fleets_alive()
-        return View(self._current, fleets, self._counted, self._is_terminating, self._admin_plan.ready_when)
+        return View(
+            self._current,
+            fleets,
+            self._counted,
+            self._is_terminating,
+            self._admin_plan.ready_when,
+            self._configuration.version,
+            self._failed_reloads,
+            self._admin.samples,
+        )
 
     def _tell_readiness(self, now: float) -> None:
         """Say in the log what /ready says when that changes; the end has been told already."""

@@ -3,7 +3,8 @@
 Limits: a connection that completes no query for a while is closed; when there are too many connections, or they
 keep too many octets, the one that has gone longest without a complete query is closed, so that clients who send
 slowly or nothing stand back behind those who ask; a client that does not read its replies is not read either,
-and is cut off after a while. Framing is kdns.wire.framing, answers are kdns.answer's.
+and is cut off after a while. Replies that have to come from outside leave when they are there, which RFC 7766
+section 6.2.1.1 allows out of order. Framing is kdns.wire.framing, answers are kdns.answer's.
 Rule: no reference cycle outlives a connection, because workers run without the cycle collector.
 """
 
@@ -12,11 +13,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from kdns.observe.querylog import Exchange
+from kdns.answer.outside import Pending
+from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed
 from kdns.wire.framing import Framer, frame
 
 Client = tuple[bytes, int]
@@ -25,8 +26,8 @@ Client = tuple[bytes, int]
 class Respond(Protocol):
     """What answers: kdns.answer.engine.Responder."""
 
-    def respond(self, query: bytes, client: Client, tcp: bool) -> bytes | None:
-        """A whole reply for a whole query, None for silence."""
+    def respond(self, query: bytes, client: Client, tcp: bool) -> Outcome:
+        """A whole reply for a whole query, or what waits for one; None for silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +35,12 @@ class ObservedResponder:
     """A responder that tells of each query and its reply (kdns.observe.querylog)."""
 
     responder: Respond
-    observe: Callable[[Exchange], None]
+    observe: Observer
 
-    def respond(self, query: bytes, client: Client, tcp: bool) -> bytes | None:
+    def respond(self, query: bytes, client: Client, tcp: bool) -> Outcome:
         """As Respond.respond."""
         began = time.perf_counter_ns()
-        reply = self.responder.respond(query, client, tcp)
-        if reply is not None:
-            self.observe(Exchange(query, reply, client, tcp, time.perf_counter_ns() - began))
-        return reply
+        return observed(self.responder.respond(query, client, tcp), query, client, tcp, began, self.observe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,7 @@ class TcpLimits:
     buffered_octets: of queries not whole yet, over all connections: 64 KiB each would be 64 MiB.
     slice_messages: answered before other clients have their turn; 16 misses take half a millisecond.
     unsent_octets: replies that a connection may keep, give or take the last one, before it is not read any more.
+    waiting: queries of one connection that wait for names outside, before it is not read any more.
     sweep: how often timeouts are looked at, so also how late they may be.
     """
 
@@ -66,6 +65,7 @@ class TcpLimits:
     buffered_octets: int = 8 << 20
     slice_messages: int = 16
     unsent_octets: int = 16 * 1024
+    waiting: int = 64
     sweep: float = 0.5
 
 
@@ -73,11 +73,17 @@ DEFAULT_LIMITS = TcpLimits()
 
 
 class Connections:
-    """All connections of one worker, longest without a complete query first."""
+    """All connections of one worker, longest without a complete query first.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limits: TcpLimits) -> None:
+    outside: who asks for names outside; without it they get SERVFAIL.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, limits: TcpLimits, outside: Outside | None = None
+    ) -> None:
         self.loop = loop
         self.limits = limits
+        self.outside = outside
         self.is_draining = False
         self.buffered_octets = 0
         self._all: dict[Connection, None] = {}
@@ -146,7 +152,7 @@ class Connections:
 
 
 class Connection(asyncio.Protocol):
-    """One connection: complete queries are answered in order as they come."""
+    """One connection: complete queries are answered as they come, those that wait for nothing in order."""
 
     def __init__(self, connections: Connections, responder: Respond) -> None:
         self._connections = connections
@@ -159,6 +165,7 @@ class Connection(asyncio.Protocol):
         self._is_stuck = False  # the client does not take its replies
         self._is_ended = False  # the client will send nothing more
         self._is_closing = False  # only what is unsent holds the connection
+        self._waiting = 0  # replies that are to come from outside
         self.kept_octets = 0
         self.client: Client = (b"", 0)
 
@@ -213,7 +220,8 @@ class Connection(asyncio.Protocol):
     def close_if_done(self) -> None:
         """Close, where the client or the worker is leaving, once nothing is left to be answered."""
         is_leaving = self._is_ended or (self._connections.is_draining and not self._framer.pending_octets)
-        if self._transport and is_leaving and not self._is_closing and not self._framer.has_message:
+        is_done = not self._framer.has_message and not self._waiting
+        if self._transport and is_leaving and is_done and not self._is_closing:
             self._is_closing = True
             self._expire_in(self._limits.write)
             self._transport.close()
@@ -251,17 +259,34 @@ class Connection(asyncio.Protocol):
     def _answer(self, transport: asyncio.Transport) -> None:
         replies, octets = [], 0
         for _ in range(self._limits.slice_messages):
-            query = self._framer.take() if octets <= self._limits.unsent_octets else None
+            query = self._framer.take() if octets <= self._limits.unsent_octets and self._has_room else None
             if query is None:
                 break
             self._connections.refresh(self)
             self._expire_in(self._limits.idle)
             reply = self._responder.respond(query, self.client, True)
+            if isinstance(reply, Pending):
+                reply = hand_over(self._connections.outside, reply, self._send_late)
+                self._waiting += reply is None
             if reply is not None:
                 replies.append(frame(reply))
                 octets += len(reply)
         if replies:
             transport.write(b"".join(replies))
+
+    @property
+    def _has_room(self) -> bool:
+        return self._waiting < self._limits.waiting
+
+    def _send_late(self, reply: bytes) -> None:
+        """Send a reply that was waited for, if the client is still there."""
+        self._waiting -= 1
+        if self._transport is None or self._is_closing:
+            return
+        if not self._is_stuck:
+            self._expire_in(self._limits.idle)
+        self._transport.write(frame(reply))
+        self._schedule()
 
     def _regulate(self) -> None:
         """Read from the client only while nothing complete waits and its replies go out."""
@@ -271,7 +296,8 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         elif self._framer.has_message:
             self._transport.pause_reading()
-            self._schedule()
+            if self._has_room:  # else the next reply from outside makes some
+                self._schedule()
         else:
             self.close_if_done()
             if not self._is_closing:

@@ -19,15 +19,16 @@ import mmap
 import socket
 import sys
 import time
-from collections.abc import Callable
 from errno import EAGAIN, EINTR
+from functools import partial
 from struct import Struct
 
 from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.form import form_of
+from kdns.answer.outside import Pending
 from kdns.answer.responder import SERIAL_OCTETS, Client, Responder
 from kdns.observe.counters import SEND_FAILED
-from kdns.observe.querylog import Exchange
+from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed
 from kdns.wire.query import HEADER_OCTETS
 
 BATCH = 64  # more gains nothing measurable; fewer costs system calls under load
@@ -41,6 +42,8 @@ _MMSGHDR = Struct("@PI4xPNPNi4xI4x")
 _IOVEC = Struct("@PN")
 _LENGTH_AT = 14  # msg_len, in ints
 _INTS = 16
+_CONTROL_LENGTH_AT = 5  # msg_controllen, in longs
+_LONGS = 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _recvmmsg = _libc.recvmmsg
@@ -48,21 +51,23 @@ _recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int
 _sendmmsg = _libc.sendmmsg
 _sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
 
-# What is told of each query and its reply when queries are logged.
-Observer = Callable[[Exchange], None]
+# Where a reply goes: a socket address as the kernel wrote it, and the control data, b"" for none.
+_Origin = tuple[bytes, bytes]
 
 
 class _Buffers:
     """The memory of one batch: queries and replies, client addresses, control data, and headers that point there."""
 
-    def __init__(self, with_control: bool) -> None:
-        self.octets = mmap.mmap(-1, BATCH * STRIDE)
-        self.addresses = mmap.mmap(-1, BATCH * ADDRESS_OCTETS)
-        self.control = mmap.mmap(-1, BATCH * CONTROL_OCTETS)
-        self._iovecs = mmap.mmap(-1, BATCH * _IOVEC.size)
-        self._headers = mmap.mmap(-1, BATCH * _MMSGHDR.size)
+    def __init__(self, with_control: bool, batch: int = BATCH) -> None:
+        self._batch = batch
+        self.octets = mmap.mmap(-1, batch * STRIDE)
+        self.addresses = mmap.mmap(-1, batch * ADDRESS_OCTETS)
+        self.control = mmap.mmap(-1, batch * CONTROL_OCTETS)
+        self._iovecs = mmap.mmap(-1, batch * _IOVEC.size)
+        self._headers = mmap.mmap(-1, batch * _MMSGHDR.size)
         self.lengths = memoryview(self._iovecs).cast("L")  # iov_len of message i at 2 * i + 1
         self.sizes = memoryview(self._headers).cast("I")  # msg_len of message i at 16 * i + 14
+        self._longs = memoryview(self._headers).cast("L")
         self.headers_at = _address_of(self._headers)
         self._fill(with_control)
         self._fresh = self._headers[:], self._iovecs[:]
@@ -71,10 +76,23 @@ class _Buffers:
         """Lengths as they must be to receive again: the kernel wrote its own over them."""
         self._headers[:], self._iovecs[:] = self._fresh
 
+    def origin(self, i: int) -> _Origin:
+        """Where message i, just received, has come from."""
+        control_octets = self._longs[_LONGS * i + _CONTROL_LENGTH_AT]
+        at = i * CONTROL_OCTETS
+        return self.addresses[i * ADDRESS_OCTETS : (i + 1) * ADDRESS_OCTETS], self.control[at : at + control_octets]
+
+    def address(self, origin: _Origin, reply: bytes) -> None:
+        """Lay out one reply as the first message."""
+        self.addresses[:ADDRESS_OCTETS], self.control[: len(origin[1])] = origin
+        self.octets[: len(reply)] = reply
+        self.lengths[1] = len(reply)
+        self._longs[_CONTROL_LENGTH_AT] = len(origin[1])
+
     def _fill(self, with_control: bool) -> None:
         octets, addresses = _address_of(self.octets), _address_of(self.addresses)
         control, iovecs = _address_of(self.control), _address_of(self._iovecs)
-        for i in range(BATCH):
+        for i in range(self._batch):
             _IOVEC.pack_into(self._iovecs, i * _IOVEC.size, octets + i * STRIDE, BUFFER_OCTETS)
             where = (control + i * CONTROL_OCTETS, CONTROL_OCTETS) if with_control else (0, 0)
             _MMSGHDR.pack_into(
@@ -88,15 +106,25 @@ class UdpServer:
 
     wildcard: the socket is bound to all addresses and has IP_PKTINFO or IPV6_RECVPKTINFO set.
     observer: told of every query and reply; the short cut for kept replies is then not taken.
+    outside: who asks for names outside; without it they get SERVFAIL.
+    waiting: clients whose replies are still to come from outside.
     """
 
     def __init__(
-        self, sock: socket.socket, responder: Responder, wildcard: bool, observer: Observer | None = None
+        self,
+        sock: socket.socket,
+        responder: Responder,
+        wildcard: bool,
+        observer: Observer | None = None,
+        outside: Outside | None = None,
     ) -> None:
         self._fd = sock.fileno()
         self._responder = responder
         self._observer = observer
+        self._outside = outside
+        self.waiting = 0
         self._buffers = _Buffers(wildcard)
+        self._late = _Buffers(wildcard, 1)  # for a reply that goes out by itself, while a batch may be in the other
         self._interface_at = _INTERFACE_AT[sock.family] if wildcard else None
         self._slots = [(i * STRIDE, 2 * i + 1) for i in range(BATCH)]
 
@@ -109,7 +137,7 @@ class UdpServer:
         observer = self._observer
         dropped = self._answer(count) if observer is None else self._answer_observed(count, observer)
         if self._interface_at is not None:
-            self._clear_interfaces(count, self._interface_at)
+            _clear_interfaces(buffers, count, self._interface_at)
         self._send(count, dropped)
         buffers.reset()
 
@@ -149,13 +177,20 @@ class UdpServer:
         return dropped
 
     def _respond(self, base: int, size: int) -> int:
-        """Answer a query that has no kept reply; the length of the reply, 0 for none."""
-        octets = self._buffers.octets
-        reply = self._responder.respond(octets[base : base + size], self._client(base // STRIDE), False)
-        if reply is None:
+        """Answer a query that has no kept reply; the length of the reply, 0 for none now."""
+        i, query = base // STRIDE, self._buffers.octets[base : base + size]
+        return self._write(i, self._responder.respond(query, self._client(i), False))
+
+    def _write(self, i: int, outcome: Outcome) -> int:
+        """Write the reply over its query, or see to it that it comes later; its length, 0 for none now."""
+        if isinstance(outcome, Pending):
+            outcome = hand_over(self._outside, outcome, partial(self._send_late, self._buffers.origin(i)))
+            self.waiting += outcome is None
+        if outcome is None:
             return 0
-        octets[base : base + len(reply)] = reply
-        return len(reply)
+        base = i * STRIDE
+        self._buffers.octets[base : base + len(outcome)] = outcome
+        return len(outcome)
 
     def _answer_observed(self, count: int, observer: Observer) -> list[int]:
         """As `_answer`, telling the observer; the short cut for kept replies is not taken."""
@@ -163,13 +198,12 @@ class UdpServer:
         for i in range(count):
             base, began = i * STRIDE, time.perf_counter_ns()
             query = octets[base : base + self._buffers.sizes[_INTS * i + _LENGTH_AT]]
-            length = self._respond(base, len(query))
+            client = self._client(i)
+            outcome = self._responder.respond(query, client, False)
+            length = self._write(i, observed(outcome, query, client, False, began, observer))
             self._buffers.lengths[2 * i + 1] = length
             if not length:
                 dropped.append(i)
-                continue
-            took_ns = time.perf_counter_ns() - began
-            observer(Exchange(query, octets[base : base + length], self._client(i), False, took_ns))
         return dropped
 
     def _client(self, i: int) -> Client:
@@ -177,21 +211,24 @@ class UdpServer:
         port = int.from_bytes(raw[2:4])
         return (raw[4:8] if int.from_bytes(raw[:2], sys.byteorder) == socket.AF_INET else raw[8:24]), port
 
-    def _clear_interfaces(self, count: int, at: int) -> None:
-        """Let routing choose the interface of each reply."""
-        for start in range(at, count * CONTROL_OCTETS, CONTROL_OCTETS):
-            self._buffers.control[start : start + 4] = bytes(4)
-
     def _send(self, count: int, dropped: list[int]) -> None:
         """Send all replies but the dropped ones: the runs between those."""
         start = 0
         for i in (*dropped, count):
-            self._send_run(start, i)
+            self._send_run(self._buffers, start, i)
             start = i + 1
 
-    def _send_run(self, start: int, end: int) -> None:
+    def _send_late(self, origin: _Origin, reply: bytes) -> None:
+        """Send a reply that was waited for."""
+        self.waiting -= 1
+        self._late.address(origin, reply)
+        if self._interface_at is not None:
+            _clear_interfaces(self._late, 1, self._interface_at)
+        self._send_run(self._late, 0, 1)
+
+    def _send_run(self, buffers: _Buffers, start: int, end: int) -> None:
         while start < end:
-            at = self._buffers.headers_at + start * _MMSGHDR.size
+            at = buffers.headers_at + start * _MMSGHDR.size
             sent = _sendmmsg(self._fd, at, end - start, socket.MSG_DONTWAIT)
             if sent > 0:
                 start += sent
@@ -204,6 +241,12 @@ class UdpServer:
             lost = end - start if error == EAGAIN else 1
             self._responder.counts[SEND_FAILED] += lost
             start += lost
+
+
+def _clear_interfaces(buffers: _Buffers, count: int, at: int) -> None:
+    """Let routing choose the interface of each reply."""
+    for start in range(at, count * CONTROL_OCTETS, CONTROL_OCTETS):
+        buffers.control[start : start + 4] = bytes(4)
 
 
 def _address_of(memory: mmap.mmap) -> int:

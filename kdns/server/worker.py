@@ -26,6 +26,7 @@ from kdns.answer.engine import Engine
 from kdns.observe.counters import new_counts
 from kdns.observe.logs import Log
 from kdns.observe.querylog import Exchange
+from kdns.server.asking import Asker
 from kdns.server.assembly import Plan
 from kdns.server.feed import (
     MAX_MESSAGE_OCTETS,
@@ -44,10 +45,12 @@ from kdns.server.process import EXIT_BUG, EXIT_OK
 from kdns.server.slots import Slot, SlotState
 from kdns.server.sockets import TCP_BACKLOG, SlotSockets
 from kdns.server.tcp import DEFAULT_LIMITS, Connections, ObservedResponder, TcpLimits, listen
-from kdns.server.udp import Observer, UdpServer
+from kdns.server.udp import UdpServer
+from kdns.server.waiting import Observer, hand_over
 
 HEARTBEAT_SECONDS = 0.2  # a fifth of what the supervisor bears
 COUNTERS_SECONDS = 1.0
+TICK_SECONDS = 1.0  # TTLs of replies from outside count down in whole seconds
 SLICE_SECONDS = 0.0005  # loading between two looks at the sockets: with one part on top it stays under 1 ms
 FIRST_SLICE_SECONDS = 0.05  # before the sockets are read, only the heartbeat is waiting
 ASK_AGAIN_SECONDS = 1.0  # after a change that could not be loaded, so that a bug does not become a busy loop
@@ -57,8 +60,19 @@ DRAIN_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
+class ForwarderLink:
+    """How a worker reaches the forwarder: the worker's end of a socket pair, and the forwarder's slot."""
+
+    feed: socket.socket
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerPlan:
-    """What a worker is given at its birth. `feed` is the worker's end of its slot's socket pair."""
+    """What a worker is given at its birth.
+
+    feed: the worker's end of its slot's socket pair with control. forwarder: None where nothing is forwarded.
+    """
 
     plan: Plan
     sockets: Sequence[SlotSockets]
@@ -66,6 +80,7 @@ class WorkerPlan:
     slot: Slot
     log: Log
     limits: TcpLimits = DEFAULT_LIMITS
+    forwarder: ForwarderLink | None = None
 
 
 def run_worker(plan: WorkerPlan) -> int:
@@ -94,9 +109,11 @@ class Worker:
         self._counts = _former_counts(plan.slot)
         negative_ttl = plan.plan.settings.negative_ttl
         self._engine = Engine(plan.plan.specification, self._counts, Random(), self._report_failure, negative_ttl)
-        self._connections = Connections(loop, plan.limits)
-        self._follower = Follower()
         self._incarnation = plan.slot.incarnation
+        link = plan.forwarder
+        self._asker = Asker(loop, link.feed, link.slot, self._incarnation) if link else None
+        self._connections = Connections(loop, plan.limits, self._asker)
+        self._follower = Follower()
         self._unsent: dict[type, bytes] = {}  # the latest Hello and Acknowledge that control's socket did not take
         self._steps: Steps | None = None
         self._loading: Change | None = None
@@ -114,6 +131,9 @@ class Worker:
         self._save_counters()
         self._listen(True)
         self._ask()
+        if self._asker is not None:
+            self._asker.start()
+            self._tick()
 
     def report_exception(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An exception that a callback let through: a bug of ours; the loop goes on."""
@@ -126,20 +146,27 @@ class Worker:
         if self._is_draining:
             return
         self._is_draining = True
-        for server in self._tcp:
-            server.close()
         deadline = time.monotonic() + DRAIN_UDP_SECONDS
         for sock, udp in self._udp:
             _empty(sock, udp, deadline)
             self._loop.remove_reader(sock.fileno())
         self._slot.state = SlotState.DRAINING
-        self._connections.drain()
-        self._await_connections(time.monotonic() + DRAIN_SECONDS)
+        # Connections that wait to be accepted, and what has arrived on those that are, come first.
+        self._loop.call_later(DRAIN_POLL_SECONDS, self._drain_connections)
 
-    def _await_connections(self, deadline: float) -> None:
-        if len(self._connections) and time.monotonic() < deadline:
-            self._loop.call_later(DRAIN_POLL_SECONDS, self._await_connections, deadline)
+    def _drain_connections(self) -> None:
+        for server in self._tcp:
+            server.close()
+        self._connections.drain()
+        self._await_clients(time.monotonic() + DRAIN_SECONDS)
+
+    def _await_clients(self, deadline: float) -> None:
+        is_done = not len(self._connections) and not any(udp.waiting for _, udp in self._udp)
+        if not is_done and time.monotonic() < deadline:
+            self._loop.call_later(DRAIN_POLL_SECONDS, self._await_clients, deadline)
             return
+        if self._asker is not None:
+            self._asker.stop()  # who still waits hears SERVFAIL, rather than nothing
         self._connections.abort_all()
         self._copy_counters()
         self._log.flush()
@@ -155,6 +182,15 @@ class Worker:
     def _save_counters(self) -> None:
         self._copy_counters()
         self._loop.call_later(COUNTERS_SECONDS, self._save_counters)
+
+    def _tick(self) -> None:
+        """Let what is kept from outside age, and ask again for what is asked often."""
+        for pending in self._engine.tick(int(time.monotonic())):
+            hand_over(self._asker, pending, _forget)
+        if self._engine.is_behind:
+            self._loop.call_soon(self._tick)
+        else:
+            self._loop.call_later(TICK_SECONDS, self._tick)
 
     def _copy_counters(self) -> None:
         for index, count in enumerate(self._counts):
@@ -252,7 +288,7 @@ class Worker:
             observe = self._observer(sockets.listener)
             over_tcp = responder if observe is None else ObservedResponder(responder, observe)
             self._tcp.append(await listen(self._connections, sockets.tcp, over_tcp, TCP_BACKLOG))
-            udp = UdpServer(sockets.udp, responder, sockets.address.is_wildcard, observe)
+            udp = UdpServer(sockets.udp, responder, sockets.address.is_wildcard, observe, self._asker)
             self._udp.append((sockets.udp, udp))
             self._loop.add_reader(sockets.udp.fileno(), udp.on_readable)
         self._slot.state = SlotState.READY
@@ -298,6 +334,10 @@ def _former_counts(slot: Slot) -> list[int]:
     counts = new_counts()
     counts[:] = slot.counters
     return counts
+
+
+def _forget(_: bytes) -> None:
+    """A reply that nobody waits for."""
 
 
 def _empty(sock: socket.socket, udp: UdpServer, deadline: float) -> None:

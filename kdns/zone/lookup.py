@@ -91,9 +91,11 @@ class _Walk:
             if isinstance(outcome, Lookup):
                 return outcome
             name = outcome
-            target_zone = self._zone_of(name) if name not in seen and len(seen) <= MAX_ALIASES else None
-            if target_zone is None:  # not ours, a circle, or too long: the resolver takes it from here
+            if name in seen or len(seen) > MAX_ALIASES:  # a circle, or too long: the resolver takes it from here
                 return self._done(note=found.note)
+            target_zone = self._zone_of(name)
+            if target_zone is None:
+                return self._done(note=found.note, leads_to=name)
             seen.add(name)
             zone = target_zone
 
@@ -201,10 +203,11 @@ class _Walk:
         authoritative: bool = True,
         glue: bool = False,
         note: str = "",
+        leads_to: bytes = b"",
     ) -> Lookup:
-        answer, depends = tuple(self._answer), tuple(self._depends)
+        answer, depends, lasting = tuple(self._answer), tuple(self._depends), self._lasting
         return Lookup(
-            rcode, answer, authority, additional, denial, authoritative, glue, depends, self._lasting, note
+            rcode, answer, authority, additional, denial, authoritative, glue, depends, lasting, note, leads_to
         )
 
 

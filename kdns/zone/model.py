@@ -99,6 +99,7 @@ class Lookup(NamedTuple):
     glue: `additional` is in-domain glue of a referral, so that cutting it needs TC (RFC 9471).
     depends: all that this answer was made of.
     lasting, note: as in Found.
+    leads_to: the folded name that the last alias leads to where that is no name of the zones asked; else b"".
     """
 
     rcode: int
@@ -111,3 +112,4 @@ class Lookup(NamedTuple):
     depends: tuple[Dependency, ...] = ()
     lasting: bool = True
     note: str = ""
+    leads_to: bytes = b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any, TypeVar
 
 from hypothesis import example, given
@@ -45,6 +46,37 @@ from kdns.corefile.environment import write
 from kdns.corefile.flags import KUBECONFIG_FLAG
 from kdns.corefile.lexer import Kind, lex
 from kdns.corefile.logformat import COMBINED_LOG_FORMAT, COMMON_LOG_FORMAT
+from kdns.corefile.plugins import (
+    Acl,
+    AclAction,
+    AclRule,
+    AnswerField,
+    AnswerRewrite,
+    Autopath,
+    Cache,
+    ClassRewrite,
+    CnameRewrite,
+    EdnsRemoval,
+    Forward,
+    HealthCheck,
+    Hosts,
+    HostsEntry,
+    Loop,
+    MatchKind,
+    Minimal,
+    NameMatch,
+    NameRewrite,
+    Nsid,
+    Policy,
+    RcodeRewrite,
+    Reload,
+    RewriteRule,
+    Template,
+    Transfer,
+    TtlRewrite,
+    TypeRewrite,
+    Upstream,
+)
 from kdns.corefile.selector import Operator, Requirement
 from kdns.corefile.settings import SETTING_NAMES
 from kdns.wire.name import ROOT, join
@@ -59,6 +91,9 @@ WORDS = """
 manifests pods ttl labels namespaces namespace_labels fallthrough ignore empty_service noendpoints consolidate
 kubeconfig endpoint https://a:1 tls "" startup_timeout apiserver_qps terminating serving lameduck :8080 [::1]:1
 stacktrace class minDuration except reload import insecure denial round_robin show_first a=b !c,d in (x) 5 30s 512
+/etc/resolv.conf 192.0.2.1:53 tls://192.0.2.1%a.test success verify 10% max_fails health_check no_rec domain next
+name regex suffix answer auto value (.*)\\.a {1}.b ttl 30-300 edns0 nsid unset rcode NXDOMAIN IN A ANY match
+{{.Name}} net type to * block @kubernetes failover policy sequential ederror authority
 example.org example.net:53 . :1053 10.0.0.0/23 2001:db8::/33 dns://a tls://b 127.0.0.1 ::1 lo (s) s # ,
 {common} {remote} {/x} {$A} {$B} {$C} {%D%} {$E} {$F} {$G} \\ \\" "
 """
@@ -81,6 +116,8 @@ SHAPES = [
     "ü",
 ]
 STARTS = [". {\n", "kubernetes a {\n manifests m\n", "kubernetes a {\n", "health {\n", "log ", "bind ", "file f "]
+STARTS += ["forward . 192.0.2.1 {\n", "cache 30 {\n", "hosts {\n", "rewrite name ", "rewrite {\n", "acl {\n"]
+STARTS += ["template IN A {\n", "rewrite ttl ", "reload ", "transfer {\n to ", "autopath "]
 FRAGMENTS = st.sampled_from([*COREDNS_ORDER, *WORDS.split(), *SHAPES, *STARTS])
 PIECES = st.lists(FRAGMENTS, max_size=40)
 TEXTS = st.one_of(st.text(), PIECES.map("".join), PIECES.map(" ".join))
@@ -236,6 +273,159 @@ def kubernetes(draw: st.DrawFn) -> Kubernetes:
     )
 
 
+# Directives that decide about queries and about names outside.
+COUNTS = st.integers(0, 2**32 - 1)
+RCODES = st.integers(0, 23)
+TYPES = st.integers(1, 65535)
+PORTS = st.integers(1, 65535)
+IP_ADDRESSES = st.ip_addresses().map(str)
+SERVER_NAMES = st.one_of(st.just(""), HOST_NAMES)
+UPSTREAMS = st.one_of(
+    st.builds(Upstream, st.just("dns"), IP_ADDRESSES, PORTS),
+    st.builds(Upstream, st.just("dns"), st.sampled_from(["fe80::1%eth0", "fe80::a%lo.1"]), PORTS),
+    st.builds(Upstream, st.just("tls"), st.sampled_from(["9.9.9.9", "2620:fe::fe"]), PORTS, SERVER_NAMES),
+)
+RESOLV_CONFS = PATHS.filter(lambda path: "/" in path and "://" not in path)
+HEALTH_CHECKS = st.builds(HealthCheck, NANOSECONDS.filter(bool), st.booleans(), NAMES)
+SOME_RCODES = st.lists(RCODES, max_size=3, unique=True).map(tuple)
+
+
+@st.composite
+def forwards(draw: st.DrawFn) -> Forward:
+    sources = tuple(draw(st.lists(st.one_of(UPSTREAMS, RESOLV_CONFS), min_size=1, max_size=3)))
+    has_names = any(isinstance(source, Upstream) and source.server_name for source in sources)
+    return Forward(
+        draw(NAMES),
+        sources,
+        excluded=draw(st.one_of(st.just(()), ZONES)),
+        force_tcp=draw(st.booleans()),
+        prefer_udp=draw(st.booleans()),
+        expire_ns=draw(NANOSECONDS),
+        max_idle=draw(COUNTS),
+        max_fails=draw(COUNTS),
+        max_connect_attempts=draw(COUNTS),
+        tls=draw(st.one_of(st.none(), st.just(TlsFiles("", "", "")), TLS)),
+        tls_server_name="" if has_names else draw(SERVER_NAMES),
+        policy=draw(st.sampled_from(Policy)),
+        health_check=draw(HEALTH_CHECKS),
+        max_concurrent=draw(COUNTS),
+        next_rcodes=draw(SOME_RCODES),
+        next_on_nodata=draw(st.booleans()),
+        failfast_all_unhealthy=draw(st.booleans()),
+        failover=tuple(rcode for rcode in draw(SOME_RCODES) if rcode),
+    )
+
+
+@st.composite
+def caches(draw: st.DrawFn) -> Cache:
+    success_ttl, denial_ttl = draw(st.integers(1, 2**31 - 1)), draw(st.integers(1, 7200))
+    stale_ns = draw(st.one_of(st.just(0), NANOSECONDS))
+    is_verified = bool(stale_ns) and draw(st.booleans())
+    return Cache(
+        draw(ZONES),
+        success_capacity=draw(st.integers(1024, 10_000_000)),
+        success_ttl=draw(st.sampled_from([success_ttl, denial_ttl])),
+        success_min_ttl=draw(st.integers(0, min(success_ttl, denial_ttl))),
+        denial_capacity=draw(st.sampled_from([9984, 2000])),
+        denial_ttl=denial_ttl,
+        denial_min_ttl=draw(st.integers(0, denial_ttl)),
+        prefetch_amount=draw(st.integers(0, 1000)),
+        prefetch_ns=draw(NANOSECONDS),
+        prefetch_percent=draw(st.integers(10, 90)),
+        stale_ns=stale_ns,
+        is_stale_verified=is_verified,
+        **({"verify_timeout_ns": draw(NANOSECONDS)} if is_verified else {}),
+        servfail_ns=draw(st.integers(0, 300 * 10**9)),
+        disabled_success=draw(st.one_of(st.just(()), ZONES)),
+        disabled_denial=draw(st.one_of(st.just(()), ZONES)),
+        keepttl=draw(st.booleans()),
+    )
+
+
+ENTRIES = st.builds(HostsEntry, st.ip_addresses().map(lambda address: address.packed), ZONES)
+
+
+@st.composite
+def hosts_files(draw: st.DrawFn) -> Hosts:
+    fallthrough = draw(FALLTHROUGH)
+    return Hosts(
+        draw(ZONES),
+        draw(PATHS),
+        tuple(draw(st.lists(ENTRIES, max_size=3))),
+        draw(st.integers(1, 65535)),
+        draw(NANOSECONDS),
+        draw(st.booleans()),
+        fallthrough,
+        fallthrough is not None and draw(st.booleans()),
+    )
+
+
+KINDS = st.sampled_from([kind for kind in MatchKind if kind is not MatchKind.REGEX])
+DOTTED = st.from_regex(r"[a-z0-9]{1,9}(\.[a-z0-9]{1,9}){0,2}\.", fullmatch=True)
+REGEXES = st.sampled_from([r"(.*)\.a\.test", r"^(a|b)c\.$", "(.*)", r"([^.]+)\.(?P<x>b)"])
+MATCHES = st.one_of(st.builds(NameMatch, KINDS, DOTTED), st.builds(NameMatch, st.just(MatchKind.REGEX), REGEXES))
+REPLACEMENTS = st.sampled_from(["{1}.b.", "b.{0}.", "a.test."])
+ANSWERS = st.lists(st.builds(AnswerRewrite, st.sampled_from(AnswerField), REGEXES, REPLACEMENTS), max_size=2)
+STOP = st.booleans()
+TTLS = st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1)).map(sorted)
+
+
+@st.composite
+def name_rewrites(draw: st.DrawFn) -> NameRewrite:
+    match, answers = draw(MATCHES), tuple(draw(ANSWERS))
+    is_regex = match.kind is MatchKind.REGEX
+    is_auto = draw(st.booleans()) or match.kind is MatchKind.EXACT
+    if is_auto:
+        answers = tuple(answer for answer in answers if answer.field is AnswerField.VALUE)
+    return NameRewrite(match, draw(REPLACEMENTS if is_regex else DOTTED), is_auto, answers, draw(STOP))
+
+
+REWRITES: st.SearchStrategy[RewriteRule] = st.one_of(
+    name_rewrites(),
+    st.builds(TypeRewrite, TYPES, TYPES, STOP),
+    st.builds(ClassRewrite, TYPES, TYPES, STOP),
+    st.builds(lambda match, ttls, stop: TtlRewrite(match, *ttls, stop), MATCHES, TTLS, STOP),
+    st.builds(RcodeRewrite, MATCHES, RCODES, st.integers(0, 15), STOP),
+    st.builds(CnameRewrite, MATCHES, DOTTED, STOP),
+    st.builds(EdnsRemoval, st.integers(0, 65535), STOP),
+)
+RECORDS = st.sampled_from(
+    ["{{ .Name }} 60 IN A 192.0.2.1", 'a. 60 IN TXT "{{ index .Match 1 }}"', "{{.Zone}} 5 {{ .Class }} {{ .Type }} x"]
+)
+RECORD_LISTS = st.lists(RECORDS, max_size=2).map(tuple)
+TEMPLATES = st.builds(
+    Template,
+    st.one_of(st.none(), TYPES.filter(lambda value: value != 255)),
+    st.one_of(st.none(), TYPES.filter(lambda value: value != 255)),
+    ZONES,
+    st.lists(REGEXES, min_size=1, max_size=2).map(tuple),
+    RECORD_LISTS,
+    RECORD_LISTS,
+    RECORD_LISTS,
+    st.integers(0, 15),
+    st.one_of(st.none(), st.tuples(st.integers(0, 65535), st.one_of(st.just(""), PATHS))),
+    FALLTHROUGH,
+)
+NETWORKS = st.ip_addresses().flatmap(
+    lambda address: st.integers(0, address.max_prefixlen).map(
+        lambda length: ip_network(f"{address}/{length}", strict=False)
+    )
+)
+ACL_RULES = st.builds(
+    AclRule,
+    st.sampled_from(AclAction),
+    st.frozensets(TYPES, max_size=3),
+    st.lists(NETWORKS, max_size=2, unique=True).map(tuple),
+)
+ACLS = st.builds(Acl, ZONES, st.lists(ACL_RULES, min_size=1, max_size=2).map(tuple))
+TARGETS = st.one_of(st.just("*"), IP_ADDRESSES, NETWORKS.map(str))
+TRANSFERS = st.builds(Transfer, ZONES, st.lists(TARGETS, min_size=1, max_size=3, unique=True).map(tuple))
+AUTOPATHS = st.builds(Autopath, ZONES, PATHS.filter(lambda path: not path.startswith("@")))
+RELOADS = st.integers(2 * 10**9, 10**12).flatmap(
+    lambda interval: st.builds(Reload, st.just(interval), st.one_of(st.just(0), st.integers(10**9, interval // 2)))
+)
+
+
 @st.composite
 def corefiles(draw: st.DrawFn) -> Corefile:
     """Blocks on ports of their own, so that none overlap; files of one block with zones of their own."""
@@ -264,7 +454,29 @@ def blocks(draw: st.DrawFn, port: int) -> ServerBlock:
         kubernetes=draw(st.one_of(st.none(), kubernetes())),
         files=tuple(files),
         whoami=draw(st.booleans()),
+        **draw(outside()),
     )
+
+
+@st.composite
+def outside(draw: st.DrawFn) -> dict[str, Any]:
+    """What a block says of clients, and of names outside; most blocks say little of it."""
+    said: dict[str, st.SearchStrategy[Any]] = {
+        "reload": RELOADS,
+        "nsid": st.builds(Nsid, st.one_of(st.just(""), PATHS.filter(lambda text: len(text.encode()) < 256))),
+        "acl": st.lists(ACLS, min_size=1, max_size=2).map(tuple),
+        "cache": caches(),
+        "rewrite": st.lists(REWRITES, min_size=1, max_size=3).map(tuple),
+        "autopath": AUTOPATHS,
+        "minimal": st.just(Minimal()),
+        "templates": st.lists(TEMPLATES, min_size=1, max_size=2).map(tuple),
+        "transfer": st.lists(TRANSFERS, min_size=1, max_size=2).map(tuple),
+        "hosts": hosts_files(),
+        "loop": st.just(Loop()),
+        "forward": st.lists(forwards(), min_size=1, max_size=2).map(tuple),
+    }
+    names = draw(st.lists(st.sampled_from(sorted(said)), max_size=3, unique=True))
+    return {name: draw(said[name]) for name in names}
 
 
 @given(corefiles())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 import socket
-import threading
 from pathlib import Path
 
 import dns.message
 import pytest
 
+from tests.server.asker import Asker
 from tests.server.conftest import Serve
 from tests.server.probing import get, http_port
 from tests.server.serving import Server, free_port, is_alive, service, zone
@@ -110,7 +110,7 @@ def test_a_deleted_corefile_is_logged_and_changes_nothing(serve: Serve, site: Si
 
 def test_no_query_is_lost_while_reloading(serve: Serve, site: Site) -> None:
     server = _serve(serve, site)
-    client = _Asker(server)
+    client = Asker(server, "www.example.org")
     client.start()
     for _ in range(3):
         mark = server.mark()
@@ -234,23 +234,3 @@ def test_readiness_stays_while_reloading(serve: Serve, site: Site) -> None:
     server.send(signal.SIGHUP)
     while not any("reloaded" in line for line in server.lines[mark:]):
         assert get(port, "/ready") == (200, "OK")
-
-
-class _Asker(threading.Thread):
-    """Asks one question after the other from ever new ports, without a second try."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__(daemon=True)
-        self.is_enough = threading.Event()
-        self.asked = self.answered = 0
-        self._to = (server.address, server.port)
-
-    def run(self) -> None:
-        query = dns.message.make_query("www.example.org", "A").to_wire()
-        while not self.is_enough.is_set():
-            self.asked += 1
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-                client.settimeout(5)
-                client.sendto(query, self._to)
-                if dns.message.from_wire(client.recv(4096)).answer:
-                    self.answered += 1

@@ -7,6 +7,7 @@ from random import Random
 from typing import NoReturn
 
 from kdns.answer.engine import Engine
+from kdns.answer.outside import Pending
 from kdns.answer.spec import ClusterSpec, FileSpec, SiteSpec, Specification
 from kdns.observe.counters import new_counts
 from kdns.wire.name import from_text
@@ -53,7 +54,15 @@ class Served:
         self.engine.publish(image)
 
     def ask(self, message: bytes, tcp: bool = False) -> bytes | None:
-        return self.responder.respond(message, CLIENT, tcp)
+        reply = self.responder.respond(message, CLIENT, tcp)
+        assert not isinstance(reply, Pending)
+        return reply
+
+    def pend(self, message: bytes, tcp: bool = False) -> Pending:
+        """What a query waits for that is answered outside."""
+        pending = self.responder.respond(message, CLIENT, tcp)
+        assert isinstance(pending, Pending)
+        return pending
 
     def dig(self, qname: str | bytes, qtype: str | int = "A", *, tcp: bool = False, edns: bytes = b"",
             flags: int = 0x0100, ident: int = 0x1234, qclass: int = 1) -> Answer:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from kdns.answer.responder import Responder
-from kdns.server.udp import Observer, UdpServer
+from kdns.server.udp import UdpServer
+from kdns.server.waiting import Observer, Outside
 
 # Nothing on loopback takes this long; it is how long a test waits for what will not come.
 PATIENCE_SECONDS = 1.0
@@ -21,7 +22,7 @@ class Server:
     """A UdpServer and the socket that it reads; it reads when told to."""
 
     def __init__(self, responder: Responder, host: str = "127.0.0.1", wildcard: bool = False,
-                 observer: Observer | None = None) -> None:
+                 observer: Observer | None = None, outside: Outside | None = None) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
         if family == socket.AF_INET6:
@@ -33,7 +34,7 @@ class Server:
         self.socket.bind((host, 0))
         self.socket.setblocking(False)
         self.port = int(self.socket.getsockname()[1])
-        self.udp = UdpServer(self.socket, responder, wildcard, observer)
+        self.udp = UdpServer(self.socket, responder, wildcard, observer, outside)
 
     def __enter__(self) -> Server:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import NoReturn
 
 import pytest
 
@@ -172,7 +173,7 @@ def _raise(error: Exception, message: bytes) -> None:
 
 def test_a_failure_is_reported_and_answered_with_servfail() -> None:
     class Broken(Site):
-        def zone_of(self, qname: bytes) -> None:
+        def passage(self, qname: bytes) -> NoReturn:
             raise RuntimeError("bug")
 
     failures: list[tuple[str, bytes]] = []

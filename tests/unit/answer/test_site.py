@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kdns.answer.spec import ClusterSpec, FileSpec, SiteSpec, Specification
+from kdns.answer.site import Site
+from kdns.answer.spec import ClusterSpec, FileSpec, OutsideSpec, SiteSpec, Specification
 from kdns.wire.name import from_text
 from kdns.zone.cluster import PodNames
 from tests.support.engines import CLUSTER, IN_ADDR, Served, image, zone_file
@@ -227,3 +228,48 @@ def test_an_empty_name_that_is_passed_on_is_not_denied_by_the_next_zone() -> Non
         assert (reply.rcode, reply.answer) == ("NOERROR", []), empty
         assert reply.soa is not None
     assert served.dig("none.shop.svc.cluster.local").rcode == "NXDOMAIN"
+
+
+# What is left for `forward`
+
+
+def passing(*, whoami: bool = False, group: int | None = 0, excluded: tuple[bytes, ...] = ()) -> Site:
+    """The one site of a cluster that passes on its reverse names, with `forward` for everything."""
+    source = ClusterSpec((CLUSTER, IN_ADDR), fallthrough=(IN_ADDR,))
+    spec = SiteSpec(ALL, (0,), whoami=whoami, group=group, outside=(OutsideSpec(b"\0", excluded),))
+    served = Served(Specification((source,), (spec,), ((0,),)), [image(*SUBTREES)])
+    return next(iter(served.responder._sites.values()))
+
+
+def fate(site: Site, qname: str) -> tuple[bool, bool, bool, bool]:
+    """Decided by a zone, passed on, known as an empty name, for outside."""
+    passage = site.passage(from_text(qname))
+    return passage.zone is not None, passage.passed, passage.exists, passage.is_outside
+
+
+@pytest.mark.parametrize(("qname", "wanted"), [
+    ("web.shop.svc.cluster.local", (True, False, False, False)),
+    ("nope.cluster.local", (True, False, False, False)),
+    ("1.0.0.10.in-addr.arpa", (True, False, False, False)),
+    ("9.9.9.9.in-addr.arpa", (False, True, False, True)),
+    ("0.0.10.in-addr.arpa", (False, True, True, True)),
+    ("www.example.org", (False, False, False, True)),
+    ("local", (False, False, False, True)),
+    (".", (False, False, False, True)),
+])
+def test_forward_takes_what_no_zone_decides(qname: str, wanted: tuple[bool, ...]) -> None:
+    for whoami in (False, True):
+        assert fate(passing(whoami=whoami), qname) == wanted
+
+
+def test_what_forward_excepts_stays_with_the_zone_that_would_pass_it_on() -> None:
+    site = passing(excluded=(from_text("9.in-addr.arpa"), from_text("corp.test")))
+    assert fate(site, "9.9.9.9.in-addr.arpa") == (True, False, False, False)
+    assert fate(site, "8.8.8.8.in-addr.arpa") == (False, True, False, True)
+    assert fate(site, "a.corp.test") == (False, False, False, False)
+    assert fate(passing(whoami=True, excluded=(IN_ADDR,)), "9.9.9.9.in-addr.arpa") == (False, True, False, False)
+
+
+def test_without_a_group_nothing_is_for_outside() -> None:
+    assert fate(passing(group=None), "www.example.org") == (False, False, False, False)
+    assert fate(passing(group=None), "9.9.9.9.in-addr.arpa") == (True, False, False, False)

@@ -208,3 +208,54 @@ def test_nothing_found_was_made_of_what_changed_since(
         assert table.find(key) is made[key]
         assert len(table) <= 2 * size
         assert dependencies(table) <= 3 * 2 * size
+
+
+# One reply by itself
+
+
+def test_a_reply_is_discarded_from_either_generation() -> None:
+    table = ReplyTable(1)
+    old, new = entry(WEB, DB), entry(WEB)
+    table.keep(b"old", old)
+    table.keep(b"new", new)
+    assert (table.holds(b"old", old), table.holds(b"new", new), table.holds(b"old", new)) == (True, True, False)
+    table.discard(b"old", old)
+    table.discard(b"new", new)
+    assert (len(table), dependencies(table)) == (0, 0)
+    assert not table.holds(b"old", old)
+
+
+def test_another_reply_under_the_same_key_is_not_discarded() -> None:
+    table = ReplyTable()
+    first, second = entry(WEB), entry(WEB)
+    table.keep(b"a", first)
+    table.keep(b"a", second)
+    table.discard(b"a", first)
+    assert table.find(b"a") is second
+    table.discard(b"b", second)
+    assert len(table) == 1
+
+
+@given(st.lists(st.tuples(st.sampled_from("kdxfc"), st.integers(0, 5), st.sets(st.sampled_from((WEB, DB, OTHER))))))
+def test_discarding_among_all_else_leaves_no_reply_that_a_change_would_miss(
+    steps: list[tuple[str, int, set[Dependency]]]
+) -> None:
+    table = ReplyTable(3)
+    made: dict[bytes, Entry] = {}
+    for what, number, depends in steps:
+        key = bytes((number,))
+        if what == "k":
+            made[key] = entry(*sorted(depends))
+            table.keep(key, made[key])
+        elif what == "d" and key in made:
+            table.discard(key, made[key])
+            assert not table.holds(key, made[key])
+        elif what == "x":
+            drop(table, depends)
+            assert not any(
+                table.holds(one, kept) for one, kept in made.items() if depends.intersection(kept[5])
+            )
+        elif what == "f":
+            table.find(key)
+        elif what == "c":
+            table.clear()

@@ -18,6 +18,41 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+FORWARDING = """\
+. {
+    forward example.org servers.conf tls://192.0.2.1 {
+        tls client.crt client.key ca.crt
+    }
+    forward . 192.0.2.2
+}
+"""
+
+
+@pytest.fixture
+def forwarding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Corefile").write_text(FORWARDING)
+    for name in ("servers.conf", "client.crt", "client.key", "ca.crt"):
+        (tmp_path / name).write_text("nameserver 192.0.2.3\n")
+    return tmp_path
+
+
+def test_a_corefile_that_forwards_is_checked_with_the_files_that_it_names(
+    forwarding: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "Corefile"]) == 0
+    assert capsys.readouterr().err == "5 files: 0 errors, 0 warnings\n"
+
+
+@pytest.mark.parametrize("name", ["servers.conf", "client.crt", "client.key", "ca.crt"])
+def test_a_file_that_a_forward_names_and_that_is_not_there_is_an_error_with_its_place(
+    forwarding: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (forwarding / name).unlink()
+    assert main(["check", "Corefile"]) == 1
+    assert capsys.readouterr().out == f"Corefile:2:5: {name}: no such file or directory\n"
+
+
 def test_good_files_are_no_news(capsys: pytest.CaptureFixture[str]) -> None:
     Path("shop.yaml").write_text(service("web", "10.0.0.1"))
     Path("example.org.zone").write_text(zone(1))

@@ -10,7 +10,16 @@ import pytest
 from kdns.cli.configuration import choose, read_corefile
 from kdns.cli.demo import demo_paths, dig_lines
 from kdns.cli.main import make_parser
-from kdns.corefile import Condition, Corefile, CorefileError, Kubernetes, ReadyWhen, Settings, print_corefile
+from kdns.corefile import (
+    Condition,
+    Corefile,
+    CorefileError,
+    Kubernetes,
+    LogFormat,
+    ReadyWhen,
+    Settings,
+    print_corefile,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -200,6 +209,17 @@ def test_settings_come_from_flags_and_from_the_environment(monkeypatch: pytest.M
         ready_when=ReadyWhen(Condition.FRESH, 30 * 10**9),
         negative_ttl=1,
         lameduck=7.0,
+    )
+
+
+def test_settings_of_clients_and_the_log_come_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDNS_COOKIE_SECRET", "/run/secrets/cookie")
+    monkeypatch.setenv("KDNS_RRL", "100")
+    assert choose(options("--log-format", "json", "--client-queries", "64", "--rrl", "5")).settings == Settings(
+        cookie_secret="/run/secrets/cookie",
+        log_format=LogFormat.JSON,
+        client_queries=64,
+        rrl=5,
     )
 
 

@@ -45,6 +45,10 @@ def test_flags_of_serve_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> 
         (("--ready-when=fresh=30s",), "ready_when", "fresh=30s"),
         (("--negative-ttl", "0"), "negative_ttl", "0"),
         (("--lameduck", "5s"), "lameduck", "5s"),
+        (("--cookie-secret", "a"), "cookie_secret", "a"),
+        (("--log-format=json",), "log_format", "json"),
+        (("--client-queries", "64"), "client_queries", "64"),
+        (("--rrl", "100"), "rrl", "100"),
         (("--workers", "3"), "workers", 3),
     ],
 )

@@ -38,27 +38,6 @@ def test_the_corefile_of_the_readme_is_understood() -> None:
     assert print_corefile(corefile) == text
 
 
-def test_kubeadms_corefile_is_refused_at_the_first_directive_that_is_missing() -> None:
-    text = """.:53 {
-    errors
-    health {
-       lameduck 5s
-    }
-    ready
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
-       pods insecure
-       fallthrough in-addr.arpa ip6.arpa
-       ttl 30
-    }
-    forward . /etc/resolv.conf {
-       max_concurrent 1000
-    }
-    cache 30
-}
-"""
-    assert refusal(text) == "Corefile:12:5: `forward` is a directive of CoreDNS that kdns does not have (yet)"
-
-
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing", "(a) {\n any\n}"])
 def test_a_corefile_without_a_server_block_is_refused(text: str) -> None:
     assert refusal(text) == "Corefile:1:1: no server block: nothing to serve; start with `.:53 {`"

@@ -6,6 +6,7 @@ import pytest
 
 from kdns.corefile import Bind, CorefileError, ServerBlock, ZoneFile, parse_corefile, print_corefile
 from kdns.corefile.directives import COREDNS_ORDER, DIRECTIVES
+from kdns.corefile.refused import REFUSED
 from kdns.wire.name import ROOT, from_text
 
 ORG, NET = from_text("example.org"), from_text("example.net")
@@ -133,12 +134,21 @@ def test_an_unknown_directive_names_the_nearest_one(name: str, message: str) -> 
     assert refusal(f"  {name} x") == f"Corefile:2:3: {message}"
 
 
-@pytest.mark.parametrize("name", [name for name in COREDNS_ORDER if name not in DIRECTIVES])
-def test_directives_that_only_coredns_has_are_refused_as_such(name: str) -> None:
-    assert (
-        refusal(f"{name} x {{\n y\n}}")
-        == f"Corefile:2:1: `{name}` is a directive of CoreDNS that kdns does not have (yet)"
-    )
+@pytest.mark.parametrize("name", REFUSED)
+def test_directives_that_only_coredns_has_are_refused_with_what_to_do_instead(name: str) -> None:
+    message = f"Corefile:2:1: `{name}` is a directive of CoreDNS that kdns does not have: {REFUSED[name]}"
+    assert refusal(f"{name} x {{\n y\n}}") == message
+
+
+def test_each_directive_of_coredns_is_either_read_or_refused() -> None:
+    assert sorted([*DIRECTIVES, *REFUSED]) == sorted(COREDNS_ORDER)
+    assert list(DIRECTIVES) == [name for name in COREDNS_ORDER if name in DIRECTIVES]
+
+
+def test_autopath_from_the_cluster_needs_the_cluster_in_its_block() -> None:
+    message = "Corefile:2:1: `autopath @kubernetes` needs a `kubernetes` in the same server block"
+    assert refusal("autopath @kubernetes") == message
+    assert block("autopath @kubernetes\nkubernetes cluster.local").autopath is not None
 
 
 def test_a_second_block_behind_one_without_braces_is_explained() -> None:

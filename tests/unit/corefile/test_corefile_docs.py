@@ -11,14 +11,23 @@ import yaml
 
 from kdns.cli.main import make_parser
 from kdns.corefile import Condition, Settings, from_flags, parse_corefile, print_corefile, with_kubeconfig
+from kdns.corefile.access import _ACL_OPTIONS
 from kdns.corefile.admin import _HEALTH_OPTIONS, _PROMETHEUS_OPTIONS, _PROMETHEUS_REFUSED, _READY_OPTIONS
+from kdns.corefile.cache import _OPTIONS as _CACHE_OPTIONS
 from kdns.corefile.cluster import _GONE, _OPTIONS, _REFUSED
 from kdns.corefile.directives import COREDNS_ORDER, DIRECTIVES
 from kdns.corefile.flags import KUBECONFIG_FLAG
+from kdns.corefile.forward import _OPTIONS as _FORWARD_OPTIONS
+from kdns.corefile.forward import _REFUSED as _FORWARD_REFUSED
+from kdns.corefile.hosts import _OPTIONS as _HOSTS_OPTIONS
 from kdns.corefile.logformat import PLACEHOLDERS
+from kdns.corefile.refused import REFUSED
+from kdns.corefile.rewriting import _FIELDS
 from kdns.corefile.settings import SETTING_NAMES
+from kdns.corefile.template import _OPTIONS as _TEMPLATE_OPTIONS
 
 TEXT = (Path(__file__).parents[3] / "docs" / "config.md").read_text(encoding="utf-8")
+TABLE = (Path(__file__).parents[3] / "docs" / "directives.md").read_text(encoding="utf-8")
 COREFILES = re.findall(r"^```corefile\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 FILES = {
     "conf.d/common.conf": [("conf.d/common.conf", "any\nbufsize 1400\n")],
@@ -49,11 +58,13 @@ def table_column(text: str, column: int = 1) -> list[str]:
     return [row.split("|")[column].strip() for row in re.findall(r"^\| *`.*$", text, re.MULTILINE)]
 
 
-def test_the_table_of_coredns_directives_names_each_of_them_once() -> None:
-    table = TEXT.partition("where kdns stands")[2].partition("Stricter than")[0]
-    rows = re.findall(r"^\| ([a-z0-9_, ]+) \| (?:as|not)", table, re.MULTILINE)
-    assert sorted(name for row in rows for name in row.split(", ")) == sorted(COREDNS_ORDER)
-    assert rows[0].split(", ") == list(DIRECTIVES)
+def test_the_table_of_directives_says_what_the_code_does() -> None:
+    rows = re.findall(r"^\| (\w+) \| (.*?) \| ?(.*?) ?\|$", TABLE, re.MULTILINE)[1:]
+    expected = [
+        (name, f"[yes](config.md#{name})", "") if name in DIRECTIVES else (name, "no", REFUSED[name])
+        for name in COREDNS_ORDER
+    ]
+    assert rows == expected
 
 
 def test_the_directives_are_described_in_the_order_in_which_they_act() -> None:
@@ -65,13 +76,27 @@ OPTIONS_OF: dict[str, Iterable[str]] = {
     "health": _HEALTH_OPTIONS,
     "ready": _READY_OPTIONS,
     "prometheus": _PROMETHEUS_OPTIONS,
+    "acl": _ACL_OPTIONS,
+    "cache": _CACHE_OPTIONS,
+    "rewrite": _FIELDS,
+    "template": _TEMPLATE_OPTIONS,
+    "transfer": ["to"],
+    "hosts": _HOSTS_OPTIONS,
+    "forward": _FORWARD_OPTIONS,
 }
 
 
 @pytest.mark.parametrize("directive", OPTIONS_OF)
 def test_the_table_of_a_directive_has_each_of_its_options(directive: str) -> None:
     words = [word for cell in table_column(chapter(f"### {directive}")) for word in re.findall(r"`(\w+)", cell)]
-    assert sorted(words) == sorted(OPTIONS_OF[directive])
+    assert sorted(set(words)) == sorted(OPTIONS_OF[directive])
+
+
+@pytest.mark.parametrize("directive", OPTIONS_OF)
+def test_there_is_an_example_of_each_option_of_a_directive(directive: str) -> None:
+    examples = "\n".join(COREFILES)
+    spelled = rf"(?:^\s+|^\s+{directive} (?:continue |stop )?)"
+    assert [name for name in OPTIONS_OF[directive] if not re.search(rf"{spelled}{name}\b", examples, re.M)] == []
 
 
 def test_the_documentation_names_each_placeholder_and_each_refused_option() -> None:
@@ -79,6 +104,7 @@ def test_the_documentation_names_each_placeholder_and_each_refused_option() -> N
     refused = [name for name, why in _REFUSED.items() if why != _GONE]
     assert [name for name in refused if f"`{name}`" not in chapter("### kubernetes")] == []
     assert [name for name in _PROMETHEUS_REFUSED if f"`{name}`" not in chapter("### prometheus")] == []
+    assert [name for name in _FORWARD_REFUSED if f"`{name}`" not in chapter("### forward")] == []
 
 
 def test_the_flags_of_the_documentation_are_the_corefiles_beside_them() -> None:
@@ -100,6 +126,7 @@ def test_the_table_of_settings_has_each_flag_its_variable_and_its_default() -> N
     assert f"default {defaults.negative_ttl};" in TEXT
     assert f"default `{defaults.snapshot_max_age / 3600:.0f}h`" in TEXT
     assert f"default `{defaults.ready_when}`" in TEXT
+    assert f"default {defaults.client_queries};" in TEXT
     policies = table_column(chapter("### Settings of the process").partition("| POLICY |")[2])
     assert [policy.strip("`").partition("=")[0] for policy in policies] == [one.value for one in Condition]
 

@@ -1,12 +1,14 @@
-"""Corefiles that people run: all are read as a language; what kdns lacks is named, the rest is served."""
+"""Corefiles that people run, the defaults of distributions and clouds among them: all are understood."""
 
 from __future__ import annotations
 
-import re
+from glob import glob
+from pathlib import Path
 
 import pytest
 
 from kdns.corefile import (
+    Corefile,
     CorefileError,
     Errors,
     Health,
@@ -21,153 +23,81 @@ from kdns.corefile import (
     print_corefile,
 )
 from kdns.corefile.flags import CLUSTER_ZONES
-from kdns.corefile.imports import flatten, no_files
-from kdns.corefile.parser import parse_blocks
-from kdns.wire.name import ROOT
+from kdns.corefile.plugins import Cache, Forward, Hosts, Loop, NameRewrite, Reload, Upstream
+from kdns.wire.name import ROOT, from_text
 
 SECOND = 10**9
 
-KUBEADM = """\
-.:53 {
-    errors
-    health {
-       lameduck 5s
-    }
-    ready
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
-       pods insecure
-       fallthrough in-addr.arpa ip6.arpa
-       ttl 30
-    }
-    prometheus :9153
-    forward . /etc/resolv.conf {
-       max_concurrent 1000
-    }
-    cache 30 {
-       disable success cluster.local
-       disable denial cluster.local
-    }
-    loop
-    reload
-    loadbalance
-}
-"""
-NODE_LOCAL = """\
-cluster.local:53 {
-    errors
-    cache {
-            success 9984 30
-            denial 9984 5
-    }
-    reload
-    loop
-    bind 169.254.20.10 10.96.0.10
-    forward . __PILLAR__CLUSTER__DNS__ {
-            force_tcp
-    }
-    prometheus :9253
-    health 169.254.20.10:8080
-    }
-in-addr.arpa:53 {
-    errors
-    cache 30
-    bind 169.254.20.10 10.96.0.10
-    }
-.:53 {
-    errors
-    cache 30
-    bind 169.254.20.10 10.96.0.10
-    }
-"""
-K3S = """\
-.:53 {
-    errors
-    health
-    ready
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
-      pods insecure
-      fallthrough in-addr.arpa ip6.arpa
-    }
-    hosts /etc/coredns/NodeHosts {
-      ttl 60
-      reload 15s
-      fallthrough
-    }
-    prometheus :9153
-    cache 30
-    loop
-    reload
-    loadbalance
-    import /etc/coredns/custom/*.override
-    forward . /etc/resolv.conf
-}
-import /etc/coredns/custom/*.server
-"""
-TEMPLATE = """\
-. {
-    template IN A example.org {
-      match "^ip-(?P<a>[0-9]*)-(?P<b>[0-9]*)[.]example[.]org[.]$"
-      answer "{{ .Name }} 60 IN A {{ .Group.a }}.{{ .Group.b }}.0.1"
-      fallthrough
-    }
-    rewrite stop {
-        name regex (.*)\\.my-cluster\\.test {1}.svc.cluster.local
-        answer name (.*)\\.svc\\.cluster\\.local {1}.my-cluster.test
-    }
-    log . "{remote}:{port} - {>id} \\"{type} {class} {name}\\" {rcode}"
-}
-"""
-WILD = {"kubeadm": KUBEADM, "node-local": NODE_LOCAL, "k3s": K3S, "template": TEMPLATE}
+DATA = Path(__file__).parents[2] / "data" / "corefiles"
+FILES = sorted(DATA.glob("*.corefile"))
+# The one that has a directive of CoreDNS that kdns does not have.
+REFUSED = {"openshift.corefile": "40:5: `chaos`"}
+ACCEPTED = [file for file in FILES if file.name not in REFUSED]
 
 
-@pytest.mark.parametrize(
-    ("name", "directives"), [("kubeadm", [10]), ("node-local", [8, 3, 3]), ("k3s", [11]), ("template", [3])]
-)
-def test_the_language_of_each_is_understood(name: str, directives: list[int]) -> None:
-    tokens, _ = flatten(WILD[name], name, no_files, {})
-    assert [len(block.statements) for block in parse_blocks(tokens)] == directives
+def read_all(pattern: str) -> list[tuple[str, str]]:
+    return [(path, Path(path).read_text(encoding="utf-8")) for path in sorted(glob(pattern))]
 
 
-@pytest.mark.parametrize(
-    ("name", "refused"),
-    [
-        ("kubeadm", "13:5: `forward`"),
-        ("node-local", "3:5: `cache`"),
-        ("k3s", "9:5: `hosts`"),
-        ("template", "2:5: `template`"),
-    ],
-)
-def test_the_first_directive_that_kdns_lacks_is_named(name: str, refused: str) -> None:
+def read(name: str) -> Corefile:
+    path = DATA / f"{name}.corefile"
+    return parse_corefile(path.read_text(encoding="utf-8"), str(path), read=read_all)
+
+
+def test_there_are_the_defaults_of_all_that_the_documentation_promises() -> None:
+    names = {file.stem for file in FILES}
+    assert names >= {"kubeadm", "kind", "k3s", "helm-chart", "eks", "aks", "digitalocean", "node-local", "talos"}
+
+
+@pytest.mark.parametrize("file", ACCEPTED, ids=lambda file: file.stem)
+def test_each_parses_and_prints_to_the_same_model(file: Path) -> None:
+    corefile = parse_corefile(
+        file.read_text(encoding="utf-8"), str(file), read=read_all, environment={"POD_IP": "10.244.0.2"}
+    )
+    printed = print_corefile(corefile)
+    assert parse_corefile(printed) == corefile
+    assert print_corefile(parse_corefile(printed)) == printed
+    assert corefile.sources == (str(file),)
+
+
+@pytest.mark.parametrize(("name", "place"), REFUSED.items())
+def test_what_kdns_lacks_is_named_with_its_place_and_what_to_do(name: str, place: str) -> None:
     with pytest.raises(CorefileError) as caught:
-        parse_corefile(WILD[name], name, read=lambda pattern: [])
-    assert str(caught.value) == f"{name}:{refused} is a directive of CoreDNS that kdns does not have (yet)"
+        parse_corefile((DATA / name).read_text(encoding="utf-8"), name)
+    expected = f"{name}:{place} is a directive of CoreDNS that kdns does not have: kdns does not tell its version"
+    assert str(caught.value).startswith(expected)
 
 
-LACKING = ("forward", "cache", "loop", "reload", "hosts")
-
-
-def without(lacking: tuple[str, ...], text: str) -> str:
-    """The text without these directives and what stands in their braces."""
-    return re.sub(rf"^ +(?:{'|'.join(lacking)})\b[^\n]*?(?:\{{\n[^}}]*\}})?\n", "", text, flags=re.MULTILINE)
-
-
-def test_kubeadms_corefile_without_what_is_lacking_is_served() -> None:
-    corefile = parse_corefile(without(LACKING, KUBEADM))
-    (served,) = corefile.blocks
+@pytest.mark.parametrize("name", ["kubeadm", "kind"])
+def test_kubeadms_corefile_says_all_of_this(name: str) -> None:
+    (served,) = read(name).blocks
     assert served == ServerBlock(
         (ROOT,),
+        reload=Reload(30 * SECOND, 15 * SECOND),
         errors=Errors(),
         health=Health(lameduck_ns=5 * SECOND),
         ready=Ready(),
         kubernetes=Kubernetes(CLUSTER_ZONES, ttl=30, pods=PodMode.INSECURE, fallthrough=CLUSTER_ZONES[1:]),
         prometheus=Prometheus(HttpAddress("", 9153)),
         loadbalance=True,
+        cache=Cache(
+            (ROOT,),
+            success_ttl=30,
+            denial_ttl=30,
+            disabled_success=CLUSTER_ZONES[:1],
+            disabled_denial=CLUSTER_ZONES[:1],
+        ),
+        loop=Loop(),
+        forward=(Forward(ROOT, ("/etc/resolv.conf",), max_concurrent=1000),),
     )
     assert served.kubernetes is not None
     assert served.kubernetes.is_in_cluster
-    assert corefile.lameduck_ns == 5 * SECOND
-    assert print_corefile(corefile) == (
+
+
+def test_kubeadms_corefile_is_printed_in_the_order_in_which_it_acts() -> None:
+    assert print_corefile(read("kubeadm")) == (
         ".:53 {\n"
+        "    reload\n"
         "    ready\n"
         "    health {\n"
         "        lameduck 5s\n"
@@ -175,29 +105,68 @@ def test_kubeadms_corefile_without_what_is_lacking_is_served() -> None:
         "    prometheus :9153\n"
         "    errors\n"
         "    loadbalance\n"
+        "    cache 30 {\n"
+        "        disable success cluster.local\n"
+        "        disable denial cluster.local\n"
+        "    }\n"
         "    kubernetes cluster.local in-addr.arpa ip6.arpa {\n"
         "        ttl 30\n"
         "        pods insecure\n"
         "        fallthrough in-addr.arpa ip6.arpa\n"
         "    }\n"
+        "    loop\n"
+        "    forward . /etc/resolv.conf {\n"
+        "        max_concurrent 1000\n"
+        "    }\n"
         "}\n"
     )
 
 
-def test_k3ss_corefile_without_what_is_lacking_is_served() -> None:
-    corefile = parse_corefile(without(LACKING, K3S), read=lambda pattern: [])
-    (served,) = corefile.blocks
-    assert (served.health, served.ready) == (Health(), Ready())
-    assert served.kubernetes is not None
-    assert (served.kubernetes.ttl, served.kubernetes.is_in_cluster) == (5, True)
-    assert corefile.lameduck_ns == 0
+def test_k3ss_corefile_has_the_hosts_of_its_nodes_and_imports_that_match_nothing() -> None:
+    asked: list[str] = []
+
+    def nothing(pattern: str) -> list[tuple[str, str]]:
+        asked.append(pattern)
+        return []
+
+    (served,) = parse_corefile((DATA / "k3s.corefile").read_text(), "/etc/coredns/Corefile", read=nothing).blocks
+    assert asked == ["/etc/coredns/custom/*.override", "/etc/coredns/custom/*.server"]
+    assert served.hosts == Hosts(
+        (ROOT,), "/etc/coredns/NodeHosts", ttl=60, reload_ns=15 * SECOND, fallthrough=(ROOT,)
+    )
+    assert [forward.files for forward in served.forward] == [("/etc/resolv.conf",)]
 
 
-def test_the_node_caches_corefile_without_what_is_lacking_has_its_probes() -> None:
-    blocks = parse_corefile(without(LACKING, NODE_LOCAL)).blocks
+def test_what_customers_of_aks_add_is_imported_into_the_block_and_beside_it() -> None:
+    text = (DATA / "aks.corefile").read_text().replace("custom/", "aks-custom/")
+    corefile = parse_corefile(text, str(DATA / "Corefile"), read=read_all)
+    everything, stub = corefile.blocks
+    (rule,) = everything.rewrite
+    assert isinstance(rule, NameRewrite)
+    assert (rule.to, rule.stop) == ("{1}.default.svc.cluster.local.", True)
+    assert rule.position.file.endswith("aks-custom/rewrite.override")
+    assert [len(entry.names) for entry in everything.hosts.inline] == [2, 1] if everything.hosts else False
+    assert [template.rcode for template in everything.templates] == [3, 3]
+    assert stub.zones == (from_text("puglife.local"),)
+    assert stub.forward == (Forward(ROOT, (Upstream("dns", "192.11.0.1", 53),)),)
+    assert [Path(source).name for source in corefile.sources] == ["Corefile", "rewrite.override", "puglife.server"]
+
+
+def test_the_node_cache_asks_the_cluster_over_tcp_and_the_world_as_its_node_does() -> None:
+    blocks = read("node-local").blocks
     assert blocks[0].health == Health(HttpAddress("169.254.20.10", 8080))
-    assert blocks[0].prometheus == Prometheus(HttpAddress("", 9253))
-    assert [block.health for block in blocks[1:]] == [None, None]
+    assert [block.health for block in blocks[1:]] == [None] * 3
+    assert [block.forward[0].force_tcp for block in blocks] == [True, True, True, False]
+    assert blocks[0].cache == Cache(CLUSTER_ZONES[:1], success_ttl=30, denial_ttl=5)
+
+
+def test_stub_domains_are_blocks_of_their_own() -> None:
+    blocks = read("stub-domains").blocks
+    assert [block.forward[0].upstreams for block in blocks] == [
+        (Upstream("dns", "172.16.0.1", 53), Upstream("dns", "172.16.0.2", 53)),
+        (Upstream("dns", "10.150.0.1", 53),),
+        (Upstream("dns", "1.2.3.4", 53), Upstream("dns", "2001:db8::53", 5353)),
+    ]
 
 
 def test_a_cluster_watched_from_outside_as_coredns_documents_it() -> None:

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from kdns.corefile import Condition, CorefileError, ReadyWhen, Settings, read_settings
+from kdns.corefile import Condition, CorefileError, LogFormat, ReadyWhen, Settings, read_settings
 from kdns.corefile.settings import SETTING_NAMES
 
 SECOND = 10**9
@@ -17,6 +17,10 @@ VARIABLES = {
     "ready_when": "KDNS_READY_WHEN",
     "negative_ttl": "KDNS_NEGATIVE_TTL",
     "lameduck": "KDNS_LAMEDUCK",
+    "cookie_secret": "KDNS_COOKIE_SECRET",
+    "log_format": "KDNS_LOG_FORMAT",
+    "client_queries": "KDNS_CLIENT_QUERIES",
+    "rrl": "KDNS_RRL",
 }
 FLAGS = {
     "kubeconfig": "--kubeconfig",
@@ -25,6 +29,10 @@ FLAGS = {
     "ready_when": "--ready-when",
     "negative_ttl": "--negative-ttl",
     "lameduck": "--lameduck",
+    "cookie_secret": "--cookie-secret",
+    "log_format": "--log-format",
+    "client_queries": "--client-queries",
+    "rrl": "--rrl",
 }
 GOOD = [
     ("kubeconfig", "/root/.kube/config", "/root/.kube/config"),
@@ -39,6 +47,13 @@ GOOD = [
     ("negative_ttl", "3600", 3600),
     ("lameduck", "0", 0.0),
     ("lameduck", "7s", 7.0),
+    ("cookie_secret", "/run/secrets/kdns/cookie", "/run/secrets/kdns/cookie"),
+    ("log_format", "text", LogFormat.TEXT),
+    ("log_format", "json", LogFormat.JSON),
+    ("client_queries", "1", 1),
+    ("client_queries", "100000", 100_000),
+    ("rrl", "0", 0),
+    ("rrl", "1000000", 1_000_000),
 ]
 BAD = [
     ("snapshot_max_age", "24", "`24` is no duration: write it as in 30s, 5m or 100ms"),
@@ -56,6 +71,11 @@ BAD = [
     ("negative_ttl", "9" * 5000, "a number of seconds from 0 to 3600 expected"),
     ("lameduck", "-5s", "`-5s` is no duration"),
     ("lameduck", "5", "`5` is no duration"),
+    ("log_format", "JSON", "one of text, json expected, not `JSON`"),
+    ("client_queries", "0", "a number of queries from 1 to 100000 expected, not `0`"),
+    ("client_queries", "many", "a number of queries from 1 to 100000 expected, not `many`"),
+    ("rrl", "1000001", "a number of replies a second from 0 to 1000000 expected, not `1000001`"),
+    ("rrl", "-1", "a number of replies a second from 0 to 1000000 expected, not `-1`"),
 ]
 
 
@@ -74,6 +94,10 @@ def test_without_flags_and_variables_the_defaults_hold() -> None:
         ready_when=ReadyWhen(Condition.WHOLE, 0),
         negative_ttl=5,
         lameduck=None,
+        cookie_secret="",
+        log_format=LogFormat.TEXT,
+        client_queries=512,
+        rrl=0,
     )
     assert read_settings(dict.fromkeys(SETTING_NAMES), dict.fromkeys(VARIABLES.values(), "")) == settings
 
@@ -108,7 +132,7 @@ def test_an_empty_flag_is_wrong_and_an_empty_variable_is_not_set(name: str) -> N
     assert read_settings({}, {VARIABLES[name]: ""}) == Settings()
 
 
-@pytest.mark.parametrize("name", ["kubeconfig", "snapshot"])
+@pytest.mark.parametrize("name", ["kubeconfig", "snapshot", "cookie_secret"])
 def test_a_path_with_a_nul_is_refused(name: str) -> None:
     assert refusal({name: "a\0b"}, {}) == f"{FLAGS[name]}: a path cannot hold a NUL"
 

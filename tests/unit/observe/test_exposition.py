@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,12 +14,16 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from kdns import __version__
 from kdns.kube.request import Fault
+from kdns.observe import families
 from kdns.observe.counters import DROPPED, SEND_FAILED, SLOTS, new_counts, reply_counter
 from kdns.observe.exposition import FactsCollector, expose
 from kdns.observe.facts import ClusterFacts, Facts
+from kdns.observe.families import SINGLE, SUM, Kind, Sample
 from kdns.observe.status import KINDS, METRICS, OBJECTS, Word
+from kdns.observe.tally import Layout, Server
 from kdns.wire.iana import Rcode, RRType
 from kdns.zone.delta import LACKS_ENDPOINTS, LACKS_NAMESPACES, LACKS_PODS, LACKS_SERVICES
+from tests.support.promlint import promlint
 
 NOW_NS = 500 * 10**9
 SERVICES_AND_ENDPOINTS = LACKS_SERVICES | LACKS_ENDPOINTS
@@ -116,17 +119,109 @@ def test_words_and_metrics_are_used_once() -> None:
     assert sorted(Word) == list(range(len(Word)))
 
 
-def test_families_are_named_and_described_as_promtool_wants_them() -> None:
-    counts = [1] * SLOTS
-    page = expose(replace(_facts(_cluster(KINDS=15)), counters=counts)).decode()
-    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE))
-    helps = dict(re.findall(r"^# HELP (\S+) (.+)$", page, re.MULTILINE))
-    assert types.keys() == helps.keys()
-    for name, kind in types.items():
-        assert re.fullmatch(r"kdns(_[a-z]+)+", name)
-        assert name.endswith("_total") == (kind == "counter")
-        assert helps[name].endswith(".")
-    assert len(page) < 100_000  # with every combination of labels seen
+def _everything() -> Facts:
+    """Facts in which every family has a sample, and every word of a layout its count."""
+    layout = Layout([Server("dns://:53", (0, 1))], ["cluster.local.", "."])
+    samples: dict[Sample, float] = dict(layout.samples([1] * layout.words))
+    for name, family in families.ALL.items():
+        kind = 0 if family.kind is Kind.HISTOGRAM else SINGLE
+        samples.setdefault(Sample(name, tuple(family.labels), kind), 1)
+    return replace(_facts(_cluster(KINDS=15)), counters=[1] * SLOTS, samples=samples)
+
+
+def test_the_page_has_nothing_that_promlint_complains_of() -> None:
+    page = expose(_everything()).decode()
+    assert promlint(page) == []
+    assert len(page) < 2_000_000  # with every combination of labels seen
+
+
+@pytest.mark.parametrize(
+    ("page", "complaint"),
+    [
+        ("# TYPE a_total counter\na_total 1\n", "a_total: no help"),
+        ("# HELP a Text.\n# TYPE a counter\na 1\n", "a: a counter whose name does not end in _total"),
+        ("# HELP a_total Text.\n# TYPE a_total gauge\na_total 1\n", "a_total: named like a counter"),
+        ("# HELP a_ms Text.\n# TYPE a_ms gauge\na_ms 1\n", "a_ms: abbreviated unit ms"),
+        ("# HELP a_milliseconds T.\n# TYPE a_milliseconds gauge\na_milliseconds 1\n", "a_milliseconds: no base unit"),
+        ("# HELP a_gauge Text.\n# TYPE a_gauge gauge\na_gauge 1\n", "a_gauge: its kind in its name"),
+        ("# HELP aB Text.\n# TYPE aB gauge\naB 1\n", "aB: not in snake_case"),
+        ('# HELP a Text.\n# TYPE a gauge\na{bC="1"} 1\n', "a: the label bC is not in snake_case"),
+        ('# HELP a Text.\n# TYPE a gauge\na{le="1"} 1\n', "a: a label le, and no histogram"),
+        ("# HELP a Text.\n# TYPE a gauge\na 1\na 2\n", "a: twice"),
+        ("# HELP a_count T.\n# TYPE a_count gauge\na_count 1\n", "a_count: named like a part of a histogram"),
+    ],
+)
+def test_the_lint_sees_what_promlint_sees(page: str, complaint: str) -> None:
+    assert complaint in promlint(page)
+
+
+def test_coredns_names_and_labels_are_those_of_its_documentation() -> None:
+    page = expose(_everything()).decode()
+    labels = {
+        family.name + "_total" * (family.type == "counter"): {
+            label for sample in family.samples for label in sample.labels if label != "le"
+        }
+        for family in parse_text(page)
+    }
+    for line in COREDNS_DOCUMENTED.split():
+        name, _, names = line.partition("{")
+        assert labels[name] == set(filter(None, names.rstrip("}").split(","))), name
+
+
+# From the README of each of CoreDNS's plugins, where we tell something of it.
+COREDNS_DOCUMENTED = """
+coredns_build_info{version,revision,goversion} coredns_panics_total{}
+coredns_dns_requests_total{server,zone,view,proto,family,type}
+coredns_dns_request_size_bytes{server,zone,view,proto} coredns_dns_response_size_bytes{server,zone,view,proto}
+coredns_dns_do_requests_total{server,view,zone} coredns_dns_responses_total{server,zone,view,rcode,plugin}
+coredns_dns_request_duration_seconds{server,zone,view} coredns_plugin_enabled{server,zone,view,name}
+coredns_reload_failed_total{} coredns_reload_version_info{hash,value}
+coredns_health_request_duration_seconds{} coredns_health_request_failures_total{}
+coredns_cache_entries{server,type,zones,view} coredns_cache_hits_total{server,type,zones,view}
+coredns_cache_misses_total{server,zones,view} coredns_cache_requests_total{server,zones,view}
+coredns_cache_prefetch_total{server,zones,view} coredns_cache_drops_total{server,zones,view}
+coredns_cache_served_stale_total{server,zones,view} coredns_cache_evictions_total{server,type,zones,view}
+coredns_forward_healthcheck_broken_total{} coredns_forward_max_concurrent_rejects_total{}
+coredns_proxy_request_duration_seconds{proxy_name,to,rcode} coredns_proxy_healthcheck_failures_total{proxy_name,to}
+coredns_proxy_conn_cache_hits_total{proxy_name,to,proto} coredns_proxy_conn_cache_misses_total{proxy_name,to,proto}
+coredns_autopath_success_total{server} coredns_hosts_entries{} coredns_hosts_reload_timestamp_seconds{}
+coredns_kubernetes_dns_programming_duration_seconds{service_kind}
+"""
+
+
+def test_a_histogram_is_told_with_cumulated_buckets_and_its_sum_in_seconds() -> None:
+    where = ("dns://:53", ".", "")
+    samples = {
+        Sample(families.DURATION, where, 0): 3,
+        Sample(families.DURATION, where, 2): 2,
+        Sample(families.DURATION, where, 16): 1,
+        Sample(families.DURATION, where, SUM): 2_500_000_000,
+    }
+    page = expose(replace(QUIET, samples=samples)).decode()
+    (family,) = (one for one in parse_text(page) if one.type == "histogram")
+    told = {sample.labels.get("le", sample.name): sample.value for sample in family.samples}
+    assert (told["0.00025"], told["0.0005"], told["0.001"], told["8.192"], told["+Inf"]) == (3, 3, 5, 5, 6)
+    assert told["coredns_dns_request_duration_seconds_count"] == 6
+    assert told["coredns_dns_request_duration_seconds_sum"] == 2.5
+
+
+def test_what_an_alert_needs_a_first_value_of_is_told_from_the_start() -> None:
+    samples = _samples(QUIET)
+    assert [samples[(name,)] for name in families.ALWAYS] == [0, 0, 0, 0]
+
+
+def test_replies_are_told_by_the_names_of_coredns_too() -> None:
+    counts = new_counts()
+    counts[reply_counter(False, RRType.AAAA, Rcode.NOERROR)] = 7
+    counts[reply_counter(True, RRType.AAAA, Rcode.NXDOMAIN)] = 2
+    page = expose(replace(QUIET, counters=counts)).decode()
+    told = [sample for family in parse_text(page) for sample in family.samples]
+    requests = {(one.labels["proto"], one.labels["type"]): one.value for one in told if one.name == families.REQUESTS}
+    assert requests == {("udp", "AAAA"): 7, ("tcp", "AAAA"): 2}
+    assert {one.labels["rcode"]: one.value for one in told if one.name == families.RESPONSES} == {
+        "NOERROR": 7,
+        "NXDOMAIN": 2,
+    }
 
 
 def test_a_family_without_samples_is_left_out() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kdns.observe.logs import MAX_LINE_OCTETS, MAX_PENDING_OCTETS, Log
+from kdns.observe.logs import MAX_LINE_OCTETS, MAX_PENDING_OCTETS, Log, LogForm
 
 
 class Pipe:
@@ -138,3 +141,69 @@ def test_flush_with_patience_waits_for_a_reader(pipe: Pipe) -> None:
     _, status = os.wait()
     assert status == 0
     assert not log._pending
+
+
+def _json_log(pipe: Pipe, **options: bool) -> Log:
+    return Log(pipe.writer, form=LogForm.JSON, clock=lambda: 1_700_000_000.0625, **options)
+
+
+def test_json_lines_have_time_level_and_message(pipe: Pipe) -> None:
+    log = _json_log(pipe)
+    log.info("as it should be")
+    log.at("warning", 'odd: "x"\n\x1b[0m')
+    assert [json.loads(line) for line in pipe.read().splitlines()] == [
+        {"time": "2023-11-14T22:13:20.062Z", "level": "info", "message": "as it should be"},
+        {"time": "2023-11-14T22:13:20.062Z", "level": "warning", "message": 'odd: "x"\n\x1b[0m'},
+    ]
+
+
+def test_json_lines_show_what_else_is_told_and_text_does_not_even_ask(pipe: Pipe) -> None:
+    _json_log(pipe).info("a query", lambda: {"rcode": "NOERROR", "size": 45})
+    told = json.loads(pipe.read())
+    assert (told["rcode"], told["size"], told["message"]) == ("NOERROR", 45, "a query")
+    Log(pipe.writer).info("a query", lambda: {"never": 1 / 0})
+    assert pipe.read() == "[INFO] a query\n"
+
+
+def test_quiet_json_and_quiet_levels_say_no_information(pipe: Pipe) -> None:
+    log = _json_log(pipe, quiet=True)
+    log.info("as it should be")
+    log.at("info", "as it should be")
+    log.at("error", "wrong")
+    assert [json.loads(line)["level"] for line in pipe.read().splitlines()] == ["error"]
+
+
+def test_a_level_by_its_name_looks_as_the_level_does(pipe: Pipe) -> None:
+    log = Log(pipe.writer)
+    for level in ("debug", "info", "warning", "error"):
+        log.at(level, "x")
+    assert pipe.read() == "[DEBUG] x\n[INFO] x\n[WARNING] x\n[ERROR] x\n"
+
+
+def test_lost_json_lines_are_told_in_json(pipe: Pipe) -> None:
+    log = _json_log(pipe)
+    for _ in range(200):
+        log.error("x" * 3000)
+    pipe.read()
+    lines = []
+    while not any("were dropped" in line for line in lines):
+        log.flush()
+        lines = pipe.read().splitlines()
+    assert all(json.loads(line)["level"] for line in lines)
+
+
+@given(st.text(max_size=6000) | st.text(alphabet="\x00\U0001f600x", min_size=2000, max_size=6000), st.booleans())
+def test_any_text_is_one_whole_json_line_that_fits(text: str, is_wordy: bool) -> None:
+    pipe = Pipe()
+    try:
+        fields = {"much": "x" * MAX_LINE_OCTETS} if is_wordy else {"some": 1}
+        _json_log(pipe).error(text, lambda: fields)
+        written = pipe.read()
+    finally:
+        pipe.close()
+    assert written.endswith("\n")
+    assert written.count("\n") == 1
+    assert len(written.encode()) <= MAX_LINE_OCTETS
+    told = json.loads(written)
+    assert told["level"] == "error"
+    assert told["message"] == text or is_wordy or (len(told["message"]) > 300 and told["message"].endswith("..."))

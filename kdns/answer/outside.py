@@ -1,0 +1,385 @@
+"""Queries that wait for the forwarder, and replies made of what it tells (RFC 1035, 2181 section 9, 6604, 8914).
+
+    Pending -> (kdns.server carries the Ask) -> Told -> reply for this very query -> kept for Told.keep seconds
+
+Two kinds: a name that is for outside, whose answer is passed on as it stands; and a name of ours that is an alias of
+one for outside, whose answer is our CNAMEs with the outside answer behind them, all in one message. What is kept
+counts its hits and ages once a second, by `tick`; it is gone when it has expired, and when the zones may have changed
+so that they take the name themselves. Not here: asking (kdns.server.asking), for how long an answer holds
+(kdns.forward), the choice of what is for outside (kdns.answer.responder).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from heapq import heappop, heappush
+from struct import Struct
+from typing import NamedTuple
+
+import msgspec
+
+from kdns.answer.compiler import COPIED_FLAGS, Frame, Reply, both_heads
+from kdns.answer.shape import Keys, asks_for_dnssec, entry_of, frame_of, key_for, opt_of, question_of
+from kdns.answer.site import Site
+from kdns.answer.table import Entry, ReplyTable
+from kdns.wire.iana import EDE, Rcode, RRClass
+from kdns.wire.message import Body, Record, age, encode_body, parse_message
+from kdns.wire.outside import NO_EDE, Ask, Purpose, Source, Told
+from kdns.wire.query import AA_BIT, AD_BIT, CD_BIT, HEADER_OCTETS, QR_BIT, RA_BIT, RD_BIT, TC_BIT, Query
+from kdns.zone.model import Lookup
+
+# Forwarded replies that are kept for the hot path, over all listeners with the same sites: about what CoreDNS's
+# cache holds, at some 1.2 KiB each. They never push out replies to cluster names: the one that expires first goes.
+KEPT_OUTSIDE = 8192
+
+# So many that are due are seen to in one call of `tick`, at some 2 us each; the rest is for the next call.
+DUE_AT_ONCE = 256
+
+# What is to be asked again before it expires is asked when a tenth of its time is left, two ticks at the least.
+PREFETCH_PART = 10
+PREFETCH_SECONDS = 2
+
+_head = Struct(">5H").pack
+_message_head = Struct(">6H").pack
+_RDLENGTH_AT, _RDATA_AT = 4, 6  # behind where the TTL of a record stands
+_CHAIN_RCODES = frozenset((Rcode.NOERROR, Rcode.NXDOMAIN))
+_ADDRESSES = frozenset((b"\0\x01\0\x01", b"\0\x1c\0\x01"))  # type and class of A and AAAA
+_EMPTY = Body(b"", (0, 0, 0), (), ())
+
+# What a client hears if there is no forwarder, or it has too much to do already.
+SHED = Told(
+    0, Rcode.SERVFAIL, 0, b"", (0, 0, 0), source=Source.FAILURE,
+    ede=EDE.NETWORK_ERROR, text="too many queries wait for names outside, or nothing can ask them",
+)
+
+
+class Pending(NamedTuple):
+    """A query that waits. finish: makes its whole reply of what the forwarder tells; called once at the most.
+
+    ask: its `number` is for whoever carries it.
+    """
+
+    ask: Ask
+    finish: Callable[[Told], bytes]
+
+
+class Asked(NamedTuple):
+    """A query for outside, all that its reply needs.
+
+    message: as it came. site: the one that the name of the query is in. keys: under which the reply may be kept, ()
+    for not at all. chain: what the zones answered, where they led outside. exists: the name that is asked is an
+    empty non-terminal here, and so is not denied whatever is told. epoch: see Outside, which sets it.
+    """
+
+    message: bytes
+    query: Query
+    tcp: bool
+    site: Site
+    keys: Keys
+    chain: Lookup | None
+    exists: bool
+    epoch: int = 0
+
+
+class Clock:
+    """Whole seconds, as the last tick told them."""
+
+    __slots__ = ("now",)
+
+    def __init__(self) -> None:
+        self.now = 0
+
+
+class Kept:
+    """The body of a kept reply: each call counts as a hit, and gives it with the TTLs of now.
+
+    It is patched at the first call after a tick, so that a second without calls costs nothing. Addresses take turns
+    in being first, as those of cluster names do (kdns.answer.compiler); the first call gives them as they were told.
+    """
+
+    __slots__ = ("_at", "_body", "_clock", "_doubled", "_fresh", "_made_at", "_run", "_turn", "hits")
+
+    def __init__(self, clock: Clock, fresh: Body) -> None:
+        self._clock = clock
+        self._fresh = fresh
+        self._run = _address_run(fresh)
+        self._made_at = clock.now
+        self._turn = 0
+        self._renew(clock.now)
+        self.hits = 0
+
+    def __call__(self) -> bytes:
+        """The body, as Body of kdns.answer.compiler."""
+        self.hits += 1
+        if self._clock.now != self._at:
+            self._renew(self._clock.now)
+        if self._run is None:
+            return self._body
+        start, end, size = self._run
+        at, octets = self._turn, end - start
+        self._turn = (at + size) % octets
+        return self._body[:start] + self._doubled[at : at + octets] + self._body[end:]
+
+    def _renew(self, now: int) -> None:
+        self._at = now
+        fresh = self._fresh
+        self._body = age(fresh.octets, fresh.ttl_at, fresh.ttls, now - self._made_at)
+        self._doubled = self._body[slice(*self._run[:2])] * 2 if self._run else b""
+
+
+class _Due(NamedTuple):
+    """Something to be done with a kept reply at a time; `number` settles ties, and keeps the order of making.
+
+    refresh: asks for it again, if it had `hits_wanted` by then; None: it expires.
+    """
+
+    at: int
+    number: int
+    key: bytes
+    entry: Entry
+    kept: Kept
+    expires: int
+    hits_wanted: int = 0
+    refresh: Callable[[], Pending] | None = None
+
+
+class Outside:
+    """The queries of one responder that wait, and the replies of theirs that it keeps.
+
+    counts: as of the responder. complete: makes the message of a query out of an entry, and counts it.
+    on_failure: told of an exception; a kdns bug by definition.
+
+    Epochs: what is told after the zones changed must not be kept. A reply for a name that no zone has depends on the
+    publication of zones alone, one with an alias of ours on every change.
+    """
+
+    def __init__(
+        self,
+        table: ReplyTable,
+        complete: Callable[[Asked, Entry], bytes],
+        on_failure: Callable[[Exception, bytes], None],
+        limit: int = KEPT_OUTSIDE,
+    ) -> None:
+        self._table = table
+        self._complete = complete
+        self._on_failure = on_failure
+        self._limit = limit
+        self._clock = Clock()
+        self._due: list[_Due] = []
+        self._number = 0
+        self._publications = 0
+        self._changes = 0
+
+    def pending(self, asked: Asked, site: Site, question: bytes, client: bytes) -> Pending:
+        """What waits for the answer to a question (folded name, type, class) that this site forwards."""
+        group = site.group
+        if group is None:
+            raise ValueError("a site without `forward` has nothing to ask outside")
+        flags = asked.query.flags & (RD_BIT | CD_BIT)
+        if asked.chain is not None:
+            flags |= RD_BIT  # it is we who want to know where the alias ends
+        ask = Ask(0, group, question, flags, asks_for_dnssec(asked.query), client)
+        asked = asked._replace(epoch=self._epoch(asked))
+        return Pending(ask, partial(self._finish, asked, ask))
+
+    def published(self) -> None:
+        """The zones are others now: what is kept is out of the table already."""
+        self._publications += 1
+        self._changes += 1
+        self._due.clear()
+
+    def changed(self) -> None:
+        """Something in the zones is going to be other than it was."""
+        self._changes += 1
+
+    def tick(self, now: int) -> list[Pending]:
+        """Once a second and more often while `is_behind`: age, drop what has expired, ask again what is asked often.
+
+        now: whole seconds, never going back. What is given back is to be asked; nobody waits for its reply.
+        """
+        self._clock.now = now
+        again: list[Pending] = []
+        for _ in range(DUE_AT_ONCE):
+            if not self.is_behind:
+                break
+            due = heappop(self._due)
+            if due.expires <= now:
+                self._table.discard(due.key, due.entry)
+                continue
+            heappush(self._due, due._replace(at=due.expires, refresh=None))
+            if due.refresh and due.kept.hits >= due.hits_wanted and self._table.holds(due.key, due.entry):
+                again.append(due.refresh())
+        return again
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether `tick` has left something that is due."""
+        return bool(self._due) and self._due[0].at <= self._clock.now
+
+    def _epoch(self, asked: Asked) -> int:
+        return self._changes if asked.chain is not None else self._publications
+
+    def _finish(self, asked: Asked, ask: Ask, told: Told) -> bytes:
+        try:
+            entry = self._entry(asked, ask, told)
+        except Exception as error:  # whatever a server outside has sent, the client is not left without a reply
+            self._on_failure(error, asked.message)
+            entry = self._entry(asked._replace(keys=()), ask, _failure(EDE.OTHER, "kdns failed; its log says why"))
+        return self._complete(asked, entry)
+
+    def _refresh(self, asked: Asked, ask: Ask) -> Pending:
+        """Ask again for what is kept. A failure does not replace it."""
+
+        def renew(told: Told) -> bytes:
+            if told.source is not Source.FAILURE:
+                self._entry(asked, ask, told)
+            return b""
+
+        return Pending(msgspec.structs.replace(ask, purpose=Purpose.PREFETCH), renew)
+
+    def _entry(self, asked: Asked, ask: Ask, told: Told) -> Entry:
+        """The reply, kept if it may be."""
+        query = asked.query
+        if asked.exists and told.rcode == Rcode.NXDOMAIN:
+            told = msgspec.structs.replace(told, rcode=Rcode.NOERROR)
+        body, told = _content(question_of(query), ask.question, asked.chain, told)
+        opt = opt_of(query, asked.site, told.rcode, _ede(told, asked.chain))
+        frame = frame_of(query, asked.site, asked.tcp, opt)
+        reply, body = _fit(frame, body, _flags(query, asked.chain, told))
+        depends = asked.chain.depends if asked.chain else ()
+        seconds = self._seconds(asked, told)
+        if not seconds:
+            return entry_of(query, reply, told.rcode, opt, depends=depends)
+        kept = Kept(self._clock, body)
+        entry = entry_of(query, reply, told.rcode, opt, depends=depends, body=kept)
+        key = key_for(asked.keys, reply, opt)
+        self._table.keep(key, entry)
+        self._schedule(key, entry, kept, seconds, told.prefetch_hits, partial(self._refresh, asked, ask))
+        return entry
+
+    def _seconds(self, asked: Asked, told: Told) -> int:
+        """For how long the reply may be kept, 0 for not at all."""
+        if not asked.keys or asked.epoch != self._epoch(asked):
+            return 0
+        if told.rcode == Rcode.NXDOMAIN and told.source is Source.UPSTREAM:
+            return 0  # names made up at random are asked once: what is asked again comes from the forwarder's cache
+        if asked.chain is not None:
+            return min(told.keep, *(rrset.ttl for rrset in asked.chain.answer)) if asked.chain.lasting else 0
+        if told.flags & AD_BIT and not asks_for_dnssec(asked.query):
+            return 0  # queries with and without AD have one key
+        return told.keep
+
+    def _schedule(
+        self, key: bytes, entry: Entry, kept: Kept, seconds: int, hits_wanted: int, refresh: Callable[[], Pending]
+    ) -> None:
+        if len(self._due) >= self._limit:
+            first = heappop(self._due)
+            self._table.discard(first.key, first.entry)
+        self._number += 1
+        expires = self._clock.now + seconds
+        ahead = max(PREFETCH_SECONDS, seconds // PREFETCH_PART)
+        due = _Due(expires, self._number, key, entry, kept, expires)
+        if hits_wanted and seconds > ahead:
+            due = due._replace(at=expires - ahead, hits_wanted=hits_wanted, refresh=refresh)
+        heappush(self._due, due)
+
+
+def _failure(code: int, text: str) -> Told:
+    return Told(0, Rcode.SERVFAIL, 0, b"", (0, 0, 0), source=Source.FAILURE, ede=code, text=text)
+
+
+def _content(question: bytes, target: bytes, chain: Lookup | None, told: Told) -> tuple[Body, Told]:
+    """What is to stand behind the question, with the TTLs of now, and what is told, made a failure where it is one.
+
+    An extended rcode is between the forwarder and its upstream: this client may not even have EDNS.
+    """
+    if told.rcode > 15:
+        return _EMPTY, _failure(told.ede, told.text)
+    octets = age(told.body, told.ttl_at, told.ttls, 0)
+    if chain is None:
+        return Body(octets, told.counts, told.ttl_at, told.ttls), told
+    if told.rcode not in _CHAIN_RCODES:
+        return _EMPTY, msgspec.structs.replace(told, rcode=Rcode.SERVFAIL)
+    body = _chained(question, chain, _message_head(0, QR_BIT, 1, *told.counts) + target + octets)
+    if body is None:
+        return _EMPTY, _failure(EDE.INVALID_DATA, "the answer for the name that the alias leads to is malformed")
+    return body, told
+
+
+def _chained(question: bytes, chain: Lookup, outside: bytes) -> Body | None:
+    """Our aliases with the sections of a message behind them; None if that is malformed, or too long."""
+    message = parse_message(outside)
+    if message is None:
+        return None
+    aliases = [
+        Record(rrset.owner, rrset.rrtype, RRClass.IN, rrset.ttl, rdata)
+        for rrset in chain.answer
+        for rdata in rrset.rdatas
+    ]
+    return encode_body(question, (*aliases, *message.answer), message.authority, message.additional)
+
+
+def _ede(told: Told, chain: Lookup | None) -> tuple[int, str] | None:
+    if told.ede != NO_EDE:
+        return told.ede, told.text
+    if chain is not None and told.rcode == Rcode.SERVFAIL:
+        return EDE.OTHER, "the name that the alias leads to cannot be resolved"
+    return (EDE.OTHER, chain.note) if chain is not None and chain.note else None
+
+
+def _flags(query: Query, chain: Lookup | None, told: Told) -> int:
+    """AD only for who understands it (RFC 6840 section 5.7), and never for an alias of ours, which nobody signed."""
+    flags = QR_BIT | RA_BIT | query.flags & COPIED_FLAGS | told.rcode
+    if chain is not None:
+        return flags | (AA_BIT if told.rcode in _CHAIN_RCODES else 0)
+    is_asked = query.flags & AD_BIT or asks_for_dnssec(query)
+    return flags | (told.flags & AD_BIT if is_asked else 0)
+
+
+def _address_run(body: Body) -> tuple[int, int, int] | None:
+    """The addresses that end the answer section: where they start and end, and the size of one.
+
+    None where there are not two that differ in nothing but the address: only such may change places, for no name in
+    the message can point into them, and their TTLs count down alike.
+    """
+    answers = body.counts[0]
+    if answers < 2:
+        return None
+    ends = [_record_end(body.octets, at) for at in body.ttl_at[:answers]]
+    ttl_at, start = body.ttl_at[answers - 1], ends[answers - 2]
+    head, size = body.octets[start : ttl_at + _RDATA_AT], ends[-1] - start
+    if head[-_RDATA_AT - 4 : -_RDATA_AT] not in _ADDRESSES:
+        return None
+    while start >= size and body.octets[start - size : start].startswith(head) and start - size in (0, *ends):
+        start -= size
+    return (start, ends[-1], size) if ends[-1] - start > size else None
+
+
+def _record_end(octets: bytes, ttl_at: int) -> int:
+    return ttl_at + _RDATA_AT + int.from_bytes(octets[ttl_at + _RDLENGTH_AT : ttl_at + _RDATA_AT])
+
+
+def _fit(frame: Frame, body: Body, flags: int) -> tuple[Reply, Body]:
+    """The reply with as many whole records as there is room for, and its body.
+
+    Additional records are left out all together and without TC; whatever else is missing sets it. Records are cut
+    from the end, and compressed names point back, so that what is left stands as it is.
+    """
+    answers, authorities, _ = body.counts
+    start = HEADER_OCTETS + len(frame.question)
+    room = frame.limit - start - len(frame.opt)
+    whole = len(body.octets) <= room
+    if not whole:
+        ends = [_record_end(body.octets, at) for at in body.ttl_at]
+        wanted = answers + authorities
+        counts = (answers, authorities, 0)
+        if wanted and ends[wanted - 1] > room:
+            flags |= TC_BIT
+            wanted = sum(end <= room for end in ends[:answers])
+            counts = (wanted, 0, 0)
+        end = ends[wanted - 1] if wanted else 0
+        body = Body(body.octets[:end], counts, body.ttl_at[:wanted], body.ttls[:wanted])
+    answers, authorities, additionals = body.counts
+    heads = both_heads(_head(flags, 1, answers, authorities, additionals), False)
+    return Reply(heads, body.octets, start + len(body.octets), whole=whole), body

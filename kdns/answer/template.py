@@ -1,0 +1,259 @@
+"""Replies made of the question (CoreDNS's `template`): expressions for the name, and records with gaps.
+
+A template is for a class, a type and zones. Of those that are, in order, the first with an expression that is found
+in the name's text (folded, with the last dot) answers; without expressions it answers every name. One of which none
+is found ends in SERVFAIL, unless `fallthrough` covers the name: then the next template is asked, and after the last
+one whatever follows. A question for ANY suits templates of every type, as in CoreDNS.
+
+Gaps in records, all that there is of Go's template language here:
+    {{ .Name }} {{ .Type }} {{ .Class }} {{ .Zone }}    the question, and the zone of the template that it is in
+    {{ .Remote }}                                       the client's address
+    {{ index .Match 1 }} {{ .Group.1 }} {{ .Group.x }}  groups of the expression; number 0 is the whole match
+    {{ parseInt .Group.x 16 8 }}                        digits of a base, of a number of bits at most, in decimal
+A name may hold any octets, but its text has no character that ends a word of a zone file unescaped.
+
+A record is read when it is whole: by `parse`, for which the caller has a reader of zone files. What it refuses, or
+a number that is none, ends in SERVFAIL. Records read lately are kept by their text.
+Not here: addresses of targets and where an alias leads (kdns.zone.lookup), class other than IN in records.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from kdns.answer.pattern import Pattern
+from kdns.wire.iana import Rcode, RRClass, RRType, type_text
+from kdns.wire.name import suffixes, to_text
+from kdns.zone.addresses import address_text
+from kdns.zone.model import Lookup
+from kdns.zone.rrset import RRset
+
+# Records that are kept by their text, half a kilobyte each: reading one anew takes some 50 us.
+RECORDS_KEPT = 1024
+
+ParseRecord = Callable[[str], RRset]  # the text of one record to an rrset of it; ValueError for what is none
+
+
+class TemplateError(ValueError):
+    """A record's text with a gap that nothing is known to stand in; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateSpec:
+    """One `template`.
+
+    rrclass, rrtype: None for any. zones, fallthrough: folded names. match: expressions (kdns.answer.pattern).
+    answer, authority, additional: records as text. rcode: of the reply. ede: code and text (RFC 8914).
+    """
+
+    zones: tuple[bytes, ...]
+    rrclass: int | None = None
+    rrtype: int | None = None
+    match: tuple[str, ...] = ()
+    answer: tuple[str, ...] = ()
+    authority: tuple[str, ...] = ()
+    additional: tuple[str, ...] = ()
+    rcode: int = Rcode.NOERROR
+    ede: tuple[int, str] | None = None
+    fallthrough: tuple[bytes, ...] = ()
+
+
+class Templated(NamedTuple):
+    """What a template answers: what was found, never to be kept, and an EDE code and text for the reply."""
+
+    found: Lookup
+    ede: tuple[int, str] | None = None
+
+
+class Templates:
+    """The templates of one site, in order. Raises TemplateError, or PatternError for an expression that is none."""
+
+    def __init__(self, specs: Iterable[TemplateSpec], parse: ParseRecord) -> None:
+        kept = lru_cache(RECORDS_KEPT)(parse)
+        self._templates = [_Template(spec, kept) for spec in specs]
+
+    def answer(self, qname: bytes, qtype: int, qclass: int, client: bytes) -> Templated | None:
+        """The answer to a question, its name folded; None if no template has one. client: a packed address."""
+        text = to_text(qname)
+        ancestors = suffixes(qname)
+        for template in self._templates:
+            zone = template.zone_of(ancestors, qtype, qclass)
+            if zone is None:
+                continue
+            groups = template.search(text)
+            if groups is not None:
+                return template.answer(_Values(text, qtype, qclass, zone, client, groups))
+            if not template.passes_on(ancestors):
+                return _failure("no expression of the template matches the name")
+        return None
+
+
+class _Values(NamedTuple):
+    """What stands in gaps. groups: by number and by name."""
+
+    name: str
+    qtype: int
+    qclass: int
+    zone: bytes
+    client: bytes
+    groups: dict[str, str]
+
+
+class _Template:
+    """One template, compiled."""
+
+    def __init__(self, spec: TemplateSpec, parse: ParseRecord) -> None:
+        self._spec = spec
+        self._zones = frozenset(spec.zones)
+        self._patterns = tuple(map(Pattern, spec.match))
+        self._parse = parse
+        self._sections = tuple(
+            tuple(map(_compile, texts)) for texts in (spec.answer, spec.authority, spec.additional)
+        )
+
+    def zone_of(self, ancestors: list[bytes], qtype: int, qclass: int) -> bytes | None:
+        """The longest zone of the template that a name is in, by the name's ancestors; None if it is not for it."""
+        spec = self._spec
+        if not _suits(spec.rrtype, qtype, RRType.ANY) or not _suits(spec.rrclass, qclass, RRClass.ANY):
+            return None
+        return next((name for name in ancestors if name in self._zones), None)
+
+    def search(self, text: str) -> dict[str, str] | None:
+        """The groups of the first expression that is found in a name's text."""
+        if not self._patterns:
+            return {"0": text}
+        for pattern in self._patterns:
+            found = pattern.search(text)
+            if found is not None:
+                groups = {str(number): group for number, group in enumerate(found)}
+                return groups | {name: found[number] for name, number in pattern.names.items()}
+        return None
+
+    def passes_on(self, ancestors: list[bytes]) -> bool:
+        """Whether a name that no expression was found in goes on."""
+        return any(name in self._spec.fallthrough for name in ancestors)
+
+    def answer(self, values: _Values) -> Templated:
+        """The reply with its gaps filled."""
+        spec = self._spec
+        if spec.rcode == Rcode.SERVFAIL:
+            return Templated(_failure("the template says so").found, spec.ede)
+        values = values._replace(
+            qtype=values.qtype if values.qtype != RRType.ANY or spec.rrtype is None else spec.rrtype,
+            qclass=values.qclass if values.qclass != RRClass.ANY or spec.rrclass is None else spec.rrclass,
+        )
+        try:
+            answer, authority, additional = (
+                _rrsets(self._parse(_fill(parts, values)) for parts in section) for section in self._sections
+            )
+        except ValueError as error:
+            return _failure(f"a record of the template cannot be made: {error}")
+        return Templated(Lookup(spec.rcode, answer, authority, additional, lasting=False), spec.ede)
+
+
+def _suits(wanted: int | None, asked: int, anything: int) -> bool:
+    return wanted is None or anything in (wanted, asked) or wanted == asked
+
+
+def _failure(note: str) -> Templated:
+    return Templated(Lookup(Rcode.SERVFAIL, authoritative=False, lasting=False, note=note))
+
+
+def _rrsets(records: Iterable[RRset]) -> tuple[RRset, ...]:
+    """Records of one owner and type are one rrset, with the least of their TTLs (RFC 2181 section 5.2)."""
+    together: dict[tuple[bytes, int], RRset] = {}
+    for record in records:
+        key = record.owner.lower(), record.rrtype
+        known = together.get(key)
+        if known is not None:
+            rdatas = tuple(dict.fromkeys((*known.rdatas, *record.rdatas)))
+            record = RRset(known.owner, known.rrtype, min(known.ttl, record.ttl), rdatas)
+        together[key] = record
+    return tuple(together.values())
+
+
+# Texts with gaps
+
+_Part = str | Callable[[_Values], str]
+
+_GAP = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
+_FIELD = re.compile(r"\.(Name|Type|Class|Zone|Remote)")
+_INDEX = re.compile(r"index \.Match ([0-9]{1,2})")
+_GROUP = re.compile(r"\.Group\.([A-Za-z0-9_]+)|index \.Group \"([A-Za-z0-9_]+)\"")
+_PARSE_INT = re.compile(r"parseInt (.+) ([0-9]{1,2}) ([0-9]{1,2})")
+_DIGITS = re.compile(r"[0-9A-Za-z]+")  # not the signs, spaces and underscores that `int` takes too
+
+_CLASSES: frozenset[int] = frozenset(RRClass)
+_FIELDS: dict[str, Callable[[_Values], str]] = {
+    "Name": lambda values: values.name,
+    "Type": lambda values: type_text(values.qtype),
+    "Class": lambda values: RRClass(values.qclass).name if values.qclass in _CLASSES else f"CLASS{values.qclass}",
+    "Zone": lambda values: to_text(values.zone),
+    "Remote": lambda values: address_text(values.client),
+}
+
+
+def _compile(text: str) -> tuple[_Part, ...]:
+    parts: list[_Part] = []
+    at = 0
+    for gap in _GAP.finditer(text):
+        parts += [text[at : gap.start()], _expression(gap[1])]
+        at = gap.end()
+    rest = text[at:]
+    if "{{" in rest or "}}" in rest:
+        raise TemplateError(f"a `{{{{` without its `}}}}`, or the other way round, in {text!r}")
+    return (*parts, rest)
+
+
+def _expression(text: str) -> Callable[[_Values], str]:
+    """What stands in a gap."""
+    text = " ".join(text.split())
+    if field := _FIELD.fullmatch(text):
+        return _FIELDS[field[1]]
+    if index := _INDEX.fullmatch(text):
+        return lambda values: _group(values, str(int(index[1])))
+    if group := _GROUP.fullmatch(text):
+        return lambda values: _group(values, group[1] or group[2])
+    if number := _PARSE_INT.fullmatch(text):
+        return _parsed_int(number[1], int(number[2]), int(number[3]))
+    raise TemplateError(
+        f"{{{{ {text} }}}} is not known here: .Name, .Type, .Class, .Zone, .Remote, .Group.NAME, index .Match NUMBER "
+        "and parseInt VALUE BASE BITS are"
+    )
+
+
+def _parsed_int(value: str, base: int, bits: int) -> Callable[[_Values], str]:
+    inner = _expression(value.removeprefix("(").removesuffix(")"))
+    if not 2 <= base <= 36 or not 1 <= bits <= 64:
+        raise TemplateError(f"parseInt takes a base from 2 to 36 and up to 64 bits, not {base} and {bits}")
+
+    def parse(values: _Values) -> str:
+        digits = inner(values)
+        number = _number(digits, base)
+        if number is None or number >> bits:
+            raise ValueError(f"{digits!r} is no number of {bits} bits")
+        return str(number)
+
+    return parse
+
+
+def _number(digits: str, base: int) -> int | None:
+    try:
+        return int(digits, base) if _DIGITS.fullmatch(digits) else None
+    except ValueError:
+        return None
+
+
+def _group(values: _Values, name: str) -> str:
+    try:
+        return values.groups[name]
+    except KeyError:
+        raise ValueError(f"the expression has no group {name}") from None
+
+
+def _fill(parts: tuple[_Part, ...], values: _Values) -> str:
+    return "".join(part if isinstance(part, str) else part(values) for part in parts)

@@ -1,0 +1,291 @@
+"""What a flight does: which upstream it asks, over what, when the next one, and what becomes of late answers.
+
+- An upstream that has not answered after its hedge delay is still listened to while the next one is asked; the first
+  good answer wins. When all were asked, they are asked again, after twice as long each round.
+- What shows at once that an upstream is of no use (connection refused, SERVFAIL) makes the next one be asked at once.
+- Truncated, or with the letter case of the question not echoed: the same upstream again, over TCP. Somebody may be
+  guessing there, but over TCP nobody can.
+- An upstream whose answer is not needed any more is listened to all the same, for that is how its health is learned.
+
+Not here: who waits and what they are told (kdns.forward.resolver).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from kdns.forward.flights import Attempt, Flight
+from kdns.forward.health import HEDGE_MAX, PROBE_TIMEOUT, Rank, Upstream
+from kdns.forward.reply import Answer, read_reply
+from kdns.forward.timers import Timers
+from kdns.forward.values import Action, Cancel, Fault, Limits, Send, Transport
+from kdns.wire.upstream import randomise_case
+
+if TYPE_CHECKING:
+    from random import Random
+
+# Messages of one flight, to all upstreams and over all transports: as many as two upstreams, each over UDP and TCP,
+# take in two rounds. More would make us part of their trouble.
+SENDS_MAX = 8
+# Messages whose answer nobody waits for any more; beyond it the oldest is given up. Each holds a socket.
+ORPHANS_MAX = 512
+
+# Nobody answered at all. Other faults are answers of a kind, or our own.
+_SILENT = frozenset((Fault.REFUSED, Fault.UNREACHABLE, Fault.TIMEOUT, Fault.BROKEN, Fault.TLS))
+_WANTS_TCP = frozenset((Fault.TRUNCATED, Fault.NO_CASE))
+
+
+class Outcome(NamedTuple):
+    """What a flight has come to. answer: None if no upstream gave one. is_over: if not, `stale_at` has passed."""
+
+    flight: Flight
+    answer: Answer | None
+    is_over: bool = True
+
+
+class Exchange:
+    """All messages that are on their way to upstreams. Actions are added to the lists that are passed in."""
+
+    def __init__(self, limits: Limits, rng: Random) -> None:
+        self._timeout = limits.attempt_timeout
+        self._rng = rng
+        self._timers: Timers[Flight | Upstream] = Timers()
+        self._attempts: dict[int, Attempt] = {}
+        self._orphans: OrderedDict[int, None] = OrderedDict()
+        self._token = 0
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    @property
+    def wake_at(self) -> float:
+        """When to call `wake`; infinity for never."""
+        return self._timers.next_due
+
+    def start(self, flight: Flight, now: float, out: list[Action]) -> Outcome | None:
+        """Ask the first upstream."""
+        return self._next(flight, now, out)
+
+    def replied(self, token: int, reply: bytes, now: float, out: list[Action]) -> Outcome | None:
+        """An upstream's reply to a message, found to be to it."""
+        attempt = self._take(token)
+        if attempt is None:
+            return None
+        attempt.upstream.answered(attempt.sent_at, attempt.transport, now)
+        flight = attempt.flight
+        if flight is None:
+            self._probed(attempt.upstream, now)
+            return None
+        if flight.is_over:
+            return None
+        answer = read_reply(reply, flight.question, flight.group.limits)
+        if answer is not None and answer.is_truncated and attempt.transport is Transport.UDP:
+            return self._over_tcp(flight, attempt, now, out)
+        if answer is None or answer.is_truncated:
+            return self._next(flight, now, out)
+        if answer.rcode in flight.route.failover:
+            flight.refusal = answer
+            return self._next(flight, now, out)
+        return self._conclude(flight, answer, out)
+
+    def failed(self, token: int, fault: Fault, now: float, out: list[Action]) -> Outcome | None:
+        """A message got no reply that is worth something."""
+        attempt = self._take(token)
+        if attempt is None:
+            return None
+        upstream, flight = attempt.upstream, attempt.flight
+        self._learn(attempt, fault, now, out)
+        if flight is None:
+            self._probed(upstream, now)
+            return None
+        if flight.is_over:
+            return None
+        if fault in _WANTS_TCP and attempt.transport is Transport.UDP:
+            return self._over_tcp(flight, attempt, now, out)
+        if fault is Fault.NO_EDNS and attempt.with_edns:
+            return self._again(flight, attempt, now, out)
+        if fault is Fault.TIMEOUT and flight.tokens:
+            return None  # the next upstream was asked long ago
+        return self._next(flight, now, out)
+
+    def wake(self, now: float, out: list[Action]) -> list[Outcome]:
+        """Do what is due."""
+        outcomes = []
+        for sleeper in self._timers.due(now):
+            if isinstance(sleeper, Upstream):
+                self._probe(sleeper, now, out)
+            else:
+                outcome = self._woken(sleeper, now, out)
+                if outcome is not None:
+                    outcomes.append(outcome)
+        return outcomes
+
+    def abandon(self, flight: Flight, out: list[Action]) -> None:
+        """Nobody waits for it any more, and its room is needed."""
+        self._end(flight)
+        for token in flight.tokens:
+            self._attempts.pop(token, None)
+            out.append(Cancel(token))
+        flight.tokens.clear()
+
+    def _woken(self, flight: Flight, now: float, out: list[Action]) -> Outcome | None:
+        if now >= flight.deadline:
+            return self._conclude(flight, flight.refusal, out)
+        if now >= flight.retry_at:
+            flight.retry_at = inf
+            self._doubt(flight, now, out)
+            outcome = self._next(flight, now, out, is_late=True)
+            if outcome is not None:
+                return outcome
+        if now >= flight.stale_at:
+            flight.stale_at = inf
+            self._sleep(flight)
+            return Outcome(flight, None, is_over=False)
+        self._sleep(flight)
+        return None
+
+    def _next(self, flight: Flight, now: float, out: list[Action], is_late: bool = False) -> Outcome | None:
+        """Ask the next upstream, or end if there is no use in it. is_late: those that were asked had their time."""
+        upstream = self._choose(flight, is_late)
+        if upstream is not None:
+            flight.tried.append(upstream.index)
+            self._send(flight, upstream, upstream.care.transport, now, out)
+            return None
+        if flight.refusal is not None and (is_late or not flight.tokens):
+            return self._conclude(flight, flight.refusal, out)
+        if flight.tokens:
+            return None
+        return self._pause(flight, now, out)
+
+    def _choose(self, flight: Flight, is_late: bool) -> Upstream | None:
+        if flight.sends >= SENDS_MAX:
+            return None
+        choice = flight.route.choice
+        upstream = choice.next(flight.tried)
+        if upstream is None and is_late and flight.refusal is None and flight.tried:
+            flight.tried.clear()
+            flight.round += 1
+            upstream = choice.next(())
+        return upstream
+
+    def _pause(self, flight: Flight, now: float, out: list[Action]) -> Outcome | None:
+        """None can be reached: wait a little, for one may be restarting, unless they were down before."""
+        flight.retry_at = now + HEDGE_MAX * (1 << flight.round)
+        are_down = all(one.rank is Rank.DOWN for one in flight.route.upstreams)
+        if are_down or flight.sends >= SENDS_MAX or flight.retry_at >= flight.deadline:
+            return self._conclude(flight, None, out)
+        self._sleep(flight)
+        return None
+
+    def _over_tcp(self, flight: Flight, attempt: Attempt, now: float, out: list[Action]) -> Outcome | None:
+        if flight.sends >= SENDS_MAX:
+            return self._next(flight, now, out)
+        self._send(flight, attempt.upstream, Transport.TCP, now, out)
+        return None
+
+    def _again(self, flight: Flight, attempt: Attempt, now: float, out: list[Action]) -> Outcome | None:
+        """Over the same transport, without EDNS by now."""
+        if flight.sends >= SENDS_MAX:
+            return self._next(flight, now, out)
+        self._send(flight, attempt.upstream, attempt.transport, now, out)
+        return None
+
+    def _send(self, flight: Flight, upstream: Upstream, transport: Transport, now: float, out: list[Action]) -> None:
+        self._token = token = self._token + 1
+        with_edns = upstream.takes_edns(now)
+        self._attempts[token] = flight.sent = Attempt(flight, upstream, transport, with_edns, now)
+        flight.tokens.add(token)
+        flight.sends += 1
+        upstream.requests += 1
+        # Over TCP nobody can guess, and letter case need not tell.
+        is_udp = transport is Transport.UDP
+        question = randomise_case(flight.question, self._rng) if is_udp else flight.question
+        out.append(
+            Send(token, upstream.index, transport, question, flight.flags, flight.dnssec_ok, with_edns, self._timeout)
+        )
+        flight.retry_at = now + upstream.hedge_delay(transport) * (1 << flight.round)
+        self._sleep(flight)
+
+    def _sleep(self, flight: Flight) -> None:
+        due = flight.retry_at if flight.retry_at < flight.deadline else flight.deadline
+        self._timers.set(flight, due if due < flight.stale_at else flight.stale_at)
+
+    def _doubt(self, flight: Flight, now: float, out: list[Action]) -> None:
+        """The last upstream that was asked has let the flight wait."""
+        if flight.sent is not None and flight.tokens:
+            upstream = flight.sent.upstream
+            upstream.overdue(flight.sent.sent_at)
+            self._probe(upstream, now, out)
+
+    def _learn(self, attempt: Attempt, fault: Fault, now: float, out: list[Action]) -> None:
+        """What a fault says of an upstream."""
+        upstream = attempt.upstream
+        if fault in _SILENT:
+            upstream.failed(attempt.sent_at)
+            if attempt.flight is None:
+                upstream.probe_failures += 1
+            else:
+                self._probe(upstream, now, out)
+        elif fault is not Fault.NO_ROOM:
+            upstream.answered(attempt.sent_at, attempt.transport, now)
+        if fault is Fault.NO_EDNS:
+            upstream.refused_edns(now)
+
+    def _probe(self, upstream: Upstream, now: float, out: list[Action]) -> None:
+        """Probe it if it is in doubt, one probe at a time."""
+        if upstream.rank is Rank.GOOD or upstream.is_probed:
+            return
+        if now < upstream.probe_at:
+            self._timers.set(upstream, upstream.probe_at)
+            return
+        care = upstream.care
+        self._token = token = self._token + 1
+        self._attempts[token] = Attempt(None, upstream, care.transport, upstream.takes_edns(now), now)
+        upstream.probe_sent(now)
+        out.append(
+            Send(
+                token,
+                upstream.index,
+                care.transport,
+                care.question,
+                care.flags,
+                False,
+                upstream.takes_edns(now),
+                PROBE_TIMEOUT,
+            )
+        )
+
+    def _probed(self, upstream: Upstream, now: float) -> None:
+        """A probe is over: the next one is due in a while, if it is still in doubt then."""
+        upstream.is_probed = False
+        if upstream.rank is not Rank.GOOD:
+            self._timers.set(upstream, max(now, upstream.probe_at))
+
+    def _take(self, token: int) -> Attempt | None:
+        """The attempt with this token, which is over; None if it was given up."""
+        attempt = self._attempts.pop(token, None)
+        if attempt is None:
+            return None
+        if attempt.flight is not None:
+            attempt.flight.tokens.discard(token)
+            if attempt.flight.is_over:
+                self._orphans.pop(token, None)
+        return attempt
+
+    def _conclude(self, flight: Flight, answer: Answer | None, out: list[Action]) -> Outcome:
+        """It is over; messages that are still out become orphans."""
+        self._end(flight)
+        for token in flight.tokens:
+            self._orphans[token] = None
+        while len(self._orphans) > ORPHANS_MAX:
+            token, _ = self._orphans.popitem(last=False)
+            del self._attempts[token]
+            out.append(Cancel(token))
+        return Outcome(flight, answer)
+
+    def _end(self, flight: Flight) -> None:
+        flight.is_over = True
+        flight.sent = None  # or flight and attempt would hold each other, and wait for a garbage collection
+        flight.due = inf

@@ -1,0 +1,96 @@
+"""The `forward` and `cache` lines of one server block, made ready: which line a name belongs to, and its upstreams.
+
+Not here: what the lines say (kdns.forward.values), who reads them (kdns.corefile).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from kdns.forward.cache import AnswerCache, is_below_any
+from kdns.forward.failures import Failures
+from kdns.forward.health import Care, Upstream
+from kdns.forward.policy import Choice
+from kdns.forward.values import ForwardSpec, GroupSpec, Transport, UpstreamSpec
+from kdns.wire.iana import Rcode, RRClass, RRType
+from kdns.wire.lifetime import Limits
+from kdns.wire.name import ROOT, suffixes
+from kdns.wire.query import RD_BIT
+
+if TYPE_CHECKING:
+    from random import Random
+
+# What an upstream says that cannot answer: the next one may know better.
+FAILING = frozenset(map(int, (Rcode.FORMERR, Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED)))
+
+
+class Route:
+    """One `forward` line. flights: those on their way, for `max_concurrent`."""
+
+    def __init__(self, spec: ForwardSpec, upstreams: tuple[Upstream, ...], rng: Random) -> None:
+        self.spec = spec
+        self.upstreams = upstreams
+        self.choice = Choice(spec.policy, upstreams, spec.is_failing_fast, rng)
+        self.failover = FAILING.union(spec.failover)
+        self.flights = 0
+        self.rejected = 0  # for max_concurrent
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many flights are on their way as the line allows."""
+        return 0 < self.spec.max_concurrent <= self.flights
+
+    def covers(self, name: bytes) -> bool:
+        """Whether `except` leaves it here; it is at or below the line's zone, whose own name always stays."""
+        return name == self.spec.zone or not is_below_any(name, self.spec.excluded)
+
+
+class Group:
+    """All lines of one server block. cache: None without a `cache` line, and then nothing is kept at all."""
+
+    def __init__(self, spec: GroupSpec, routes: list[Route]) -> None:
+        self.routes = tuple(routes)
+        self.cache = AnswerCache(spec.cache) if spec.cache is not None else None
+        self.limits = self.cache.limits if self.cache is not None else Limits()
+        self.failures = Failures(spec.cache.failure if spec.cache is not None else 0.0)
+        self._by_zone: dict[bytes, list[Route]] = {}
+        for route in routes:
+            self._by_zone.setdefault(route.spec.zone, []).append(route)
+        # Most often there is one line, for all names.
+        is_plain = len(routes) == 1 and spec.forwards[0].zone == ROOT and not spec.forwards[0].excluded
+        self._only = routes[0] if is_plain else None
+
+    def route(self, name: bytes) -> Route | None:
+        """The line that this folded name belongs to: of those that cover it the one with the longest zone."""
+        if self._only is not None:
+            return self._only
+        for zone in suffixes(name):
+            for route in self._by_zone.get(zone, ()):
+                if route.covers(name):
+                    return route
+        return None
+
+
+def make_groups(specs: Mapping[int, GroupSpec], rng: Random) -> tuple[dict[int, Group], tuple[Upstream, ...]]:
+    """Groups, and the table of all upstreams: what is cared for alike in several lines is one upstream."""
+    table: dict[tuple[UpstreamSpec, Care], Upstream] = {}
+    groups = {
+        number: Group(spec, [_route(line, table, rng) for line in spec.forwards]) for number, spec in specs.items()
+    }
+    return groups, tuple(table.values())
+
+
+def _route(spec: ForwardSpec, table: dict[tuple[UpstreamSpec, Care], Upstream], rng: Random) -> Route:
+    upstreams = []
+    for one in spec.upstreams:
+        key = (one, _care(one, spec))
+        upstreams.append(table.setdefault(key, Upstream(len(table), *key)))
+    return Route(spec, tuple(dict.fromkeys(upstreams)), rng)
+
+
+def _care(upstream: UpstreamSpec, spec: ForwardSpec) -> Care:
+    transport = Transport.TLS if upstream.is_tls else Transport.TCP if spec.force_tcp else Transport.UDP
+    question = spec.health_name + RRType.NS.to_bytes(2, "big") + RRClass.IN.to_bytes(2, "big")
+    flags = RD_BIT if spec.health_recursion_desired else 0
+    return Care(transport, spec.max_fails, spec.health_interval, question, flags)

@@ -1,0 +1,72 @@
+"""Which upstream of a `forward` line is asked: CoreDNS's three policies, each over those that fare best.
+
+Not here: how they fare (kdns.forward.health), when the next one is asked (kdns.forward.exchange).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
+from kdns.forward.health import Rank, Upstream
+from kdns.forward.values import Policy
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+class Choice:
+    """The upstreams of one line. is_failing_fast: none is asked while all are down."""
+
+    def __init__(self, policy: Policy, upstreams: tuple[Upstream, ...], is_failing_fast: bool, rng: Random) -> None:
+        self._upstreams = upstreams
+        self._is_failing_fast = is_failing_fast
+        self._rng = rng
+        self._turn = -1
+        self._pick = _PICKS[policy]
+
+    def next(self, tried: Collection[int]) -> Upstream | None:
+        """The one to ask, not one of those whose index is in `tried`; None if no other one is worth it."""
+        upstreams = self._upstreams
+        if not tried and _are_good(upstreams):
+            return self._pick(self, upstreams)
+        best = min([upstream.rank for upstream in upstreams], default=Rank.DOWN)
+        if best is Rank.DOWN:  # nobody knows better than chance
+            return None if self._is_failing_fast else self._random(_untried(upstreams, tried))
+        left = [one for one in _untried(upstreams, tried) if one.rank is not Rank.DOWN]
+        if not left:
+            return None
+        lowest = min([one.rank for one in left])
+        return self._pick(self, [one for one in left if one.rank is lowest])
+
+    def _random(self, upstreams: Sequence[Upstream]) -> Upstream | None:
+        return upstreams[int(self._rng.random() * len(upstreams))] if upstreams else None
+
+    def _round_robin(self, upstreams: Sequence[Upstream]) -> Upstream | None:
+        """The first one behind the last one that was asked."""
+        turn, count = self._turn, len(self._upstreams)
+        found = min(upstreams, key=lambda one: (self._upstreams.index(one) - turn - 1) % count)
+        self._turn = self._upstreams.index(found)
+        return found
+
+    def _sequential(self, upstreams: Sequence[Upstream]) -> Upstream | None:
+        return upstreams[0]
+
+
+def _are_good(upstreams: tuple[Upstream, ...]) -> bool:
+    """As nearly always."""
+    for upstream in upstreams:
+        if upstream.rank is not Rank.GOOD:
+            return False
+    return len(upstreams) > 0
+
+
+def _untried(upstreams: tuple[Upstream, ...], tried: Collection[int]) -> list[Upstream]:
+    return [one for one in upstreams if one.index not in tried] if tried else list(upstreams)
+
+
+_PICKS: dict[Policy, Callable[[Choice, Sequence[Upstream]], Upstream | None]] = {
+    Policy.RANDOM: Choice._random,
+    Policy.ROUND_ROBIN: Choice._round_robin,
+    Policy.SEQUENTIAL: Choice._sequential,
+}

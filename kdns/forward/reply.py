@@ -1,0 +1,56 @@
+"""The reply of an upstream, as it is kept and told: all that follows the question, without the OPT record.
+
+Octets are passed on as they came wherever that is possible, for compression pointers hold behind a question of the
+same length. A reply is worth something only under the question that was asked: no record in it is ever told under
+another one. Not here: whether it is from the upstream at all (kdns.wire.upstream).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from kdns.wire.lifetime import Lifetime, Limits, lifetime
+from kdns.wire.message import Body, body_of, encode_body, layout, parse_message
+from kdns.wire.query import AD_BIT, HEADER_OCTETS, TC_BIT
+
+RA_BIT = 0x0080
+# What is passed on of a header. AA is not: nothing told by us of others is authoritative, kept or not.
+PASSED_FLAGS = RA_BIT | AD_BIT
+
+_TYPE_AND_CLASS_OCTETS = 4
+
+
+class Answer(NamedTuple):
+    """What an upstream said. Fields as in kdns.wire.outside.Told; lifetime: for how long it may be kept."""
+
+    rcode: int
+    flags: int
+    body: bytes
+    counts: tuple[int, int, int]
+    ttl_at: tuple[int, ...]
+    ttls: tuple[int, ...]
+    lifetime: Lifetime
+    is_truncated: bool
+
+
+def read_reply(reply: bytes, question: bytes, limits: Limits) -> Answer | None:
+    """Read a reply to this folded question; None if it is malformed or the reply to another one."""
+    measured = layout(reply)
+    if measured is None or _folded(reply[HEADER_OCTETS : measured.question_end]) != question:
+        return None
+    body = body_of(reply, measured) or _written_anew(reply, question)
+    if body is None:
+        return None
+    flags = measured.flags
+    return Answer(measured.rcode, flags & PASSED_FLAGS, *body, lifetime(measured, limits), bool(flags & TC_BIT))
+
+
+def _folded(question: bytes) -> bytes:
+    """A question with its name folded, and not its type: HTTPS is 65, which is an "A" too."""
+    return question[:-_TYPE_AND_CLASS_OCTETS].lower() + question[-_TYPE_AND_CLASS_OCTETS:]
+
+
+def _written_anew(reply: bytes, question: bytes) -> Body | None:
+    """The body of a reply with its OPT record in the middle."""
+    message = parse_message(reply)
+    return encode_body(question, *message[3:6]) if message is not None else None

@@ -1,0 +1,174 @@
+"""Metrics: names, kinds, labels and texts, and the buckets of histograms.
+
+`coredns_*` are those of CoreDNS that dashboards and alerts are made of, so that they go on working; their `view` is
+always "", as kdns has none. What kdns alone tells is `kdns_*`. Not here: values (kdns.observe.tally), the text format
+(kdns.observe.exposition), the figures of a cluster (kdns.observe.status).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class Kind(Enum):
+    """Prometheus's kinds. The samples of a histogram are told bucket by bucket, see Sample."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Family(NamedTuple):
+    """One metric. bounds: the upper bounds of a histogram's buckets, but for the last, which has none."""
+
+    kind: Kind
+    help: str
+    labels: tuple[str, ...]
+    bounds: tuple[float, ...] = ()
+
+
+SINGLE, SUM = -1, -2
+
+
+class Sample(NamedTuple):
+    """One value, or for a histogram one part of it: the count of one bucket alone, or the sum of what was observed.
+
+    labels: the values, in the order of the family's labels. bucket: its number; SINGLE where there are none, SUM for
+    the sum: in nanoseconds for what is told in seconds, so that it is added up without loss.
+    """
+
+    name: str
+    labels: tuple[str, ...] = ()
+    bucket: int = SINGLE
+
+# 0.25 ms doubled 15 times, CoreDNS's for whatever takes time.
+TIME_BOUNDS = tuple(0.00025 * 2**power for power in range(16))
+SIZE_BOUNDS = (0.0, 100.0, 200.0, 300.0, 400.0, 511.0, 1023.0, 2047.0, 4095.0, 8291.0, 16e3, 32e3, 48e3, 64e3)
+# 1 ms doubled 19 times: from a change in the cluster to the answer.
+PROGRAMMING_BOUNDS = tuple(0.001 * 2**power for power in range(20))
+
+REQUESTS = "coredns_dns_requests_total"
+RESPONSES = "coredns_dns_responses_total"
+DO_REQUESTS = "coredns_dns_do_requests_total"
+DURATION = "coredns_dns_request_duration_seconds"
+REQUEST_SIZE = "coredns_dns_request_size_bytes"
+RESPONSE_SIZE = "coredns_dns_response_size_bytes"
+PANICS = "coredns_panics_total"
+BUILD_INFO = "coredns_build_info"
+PLUGIN_ENABLED = "coredns_plugin_enabled"
+HEALTH_DURATION = "coredns_health_request_duration_seconds"
+HEALTH_FAILURES = "coredns_health_request_failures_total"
+RELOAD_FAILED = "coredns_reload_failed_total"
+RELOAD_VERSION = "coredns_reload_version_info"
+
+DROPPED = "kdns_dns_dropped_total"
+SEND_FAILURES = "kdns_dns_send_failures_total"
+KDNS_RESPONSES = "kdns_dns_responses_total"
+UDP_DROPS = "kdns_udp_receive_drops_total"
+UDP_QUEUE = "kdns_udp_receive_queue_bytes"
+UDP_BUFFER = "kdns_udp_receive_buffer_bytes"
+SHED = "kdns_forward_shed_total"
+SNAPSHOT_TIME = "kdns_snapshot_timestamp_seconds"
+CPU_TIME = "process_cpu_seconds_total"
+MEMORY = "process_resident_memory_bytes"
+FDS_OPEN = "process_open_fds"
+FDS_MAX = "process_max_fds"
+START_TIME = "process_start_time_seconds"
+
+
+
+def time_bucket(took_ns: int) -> int:
+    """Which bucket of TIME_BOUNDS takes a time: they double, so that it is the number of bits."""
+    bits = ((took_ns - 1) // _TIME_UNIT_NS).bit_length() if took_ns > 0 else 0
+    return bits if bits < len(TIME_BOUNDS) else len(TIME_BOUNDS)
+
+
+_TIME_UNIT_NS = round(TIME_BOUNDS[0] * 1e9)
+_WHERE = ("server", "zone", "view")
+_CACHE = ("server", "zones", "view")
+_CACHE_TYPE = ("server", "type", "zones", "view")
+_UPSTREAM = ("proxy_name", "to")
+
+
+def _counter(text: str, *labels: str) -> Family:
+    return Family(Kind.COUNTER, text, labels)
+
+
+def _gauge(text: str, *labels: str) -> Family:
+    return Family(Kind.GAUGE, text, labels)
+
+
+def _histogram(text: str, bounds: tuple[float, ...], *labels: str) -> Family:
+    return Family(Kind.HISTOGRAM, text, labels, bounds)
+
+
+COREDNS: dict[str, Family] = {
+    BUILD_INFO: _gauge("1, with the version of what stands in for CoreDNS.", "version", "revision", "goversion"),
+    PANICS: _counter("Queries that kdns failed to answer by a mistake of its own; the log has each."),
+    PLUGIN_ENABLED: _gauge("1 for each directive of a server block that takes part in answering.", *_WHERE, "name"),
+    REQUESTS: _counter("Queries by zone, transport, address family and type.", *_WHERE, "proto", "family", "type"),
+    RESPONSES: _counter("Replies by zone, response code and directive that made them.", *_WHERE, "rcode", "plugin"),
+    DO_REQUESTS: _counter("Queries with the DO bit.", *_WHERE),
+    DURATION: _histogram("Time from reading a query to its reply.", TIME_BOUNDS, *_WHERE),
+    REQUEST_SIZE: _histogram("Size of queries.", SIZE_BOUNDS, *_WHERE, "proto"),
+    RESPONSE_SIZE: _histogram("Size of replies.", SIZE_BOUNDS, *_WHERE, "proto"),
+    RELOAD_FAILED: _counter("Changed configurations that could not be used."),
+    RELOAD_VERSION: _gauge("1, with the hash of the configuration in use.", "hash", "value"),
+    HEALTH_DURATION: _histogram("Time from a connection to the answer to its request for /health.", TIME_BOUNDS),
+    HEALTH_FAILURES: _counter("Requests for /health that could not be answered."),
+    "coredns_cache_entries": _gauge("Replies in the cache.", *_CACHE_TYPE),
+    "coredns_cache_requests_total": _counter("Questions to the cache.", *_CACHE),
+    "coredns_cache_hits_total": _counter("Questions that the cache answered.", *_CACHE_TYPE),
+    "coredns_cache_misses_total": _counter("Questions that the cache did not answer.", *_CACHE),
+    "coredns_cache_prefetch_total": _counter("Replies asked for anew before they expired.", *_CACHE),
+    "coredns_cache_drops_total": _counter("Replies not kept, as they were to another question.", *_CACHE),
+    "coredns_cache_served_stale_total": _counter("Questions answered from what has expired.", *_CACHE),
+    "coredns_cache_evictions_total": _counter("Replies that made room for others.", *_CACHE_TYPE),
+    "coredns_forward_healthcheck_broken_total": _counter("Questions for which all upstreams were down."),
+    "coredns_forward_max_concurrent_rejects_total": _counter("Questions refused, as too many were in flight."),
+    "coredns_proxy_request_duration_seconds": _histogram(
+        "Time that upstreams took to answer.", TIME_BOUNDS, *_UPSTREAM, "rcode"
+    ),
+    "coredns_proxy_healthcheck_failures_total": _counter("Health checks that failed.", *_UPSTREAM),
+    "coredns_proxy_conn_cache_hits_total": _counter("Connections that were used again.", *_UPSTREAM, "proto"),
+    "coredns_proxy_conn_cache_misses_total": _counter("Connections that had to be made.", *_UPSTREAM, "proto"),
+    "coredns_autopath_success_total": _counter("Queries for which the search path was completed.", "server"),
+    "coredns_hosts_entries": _gauge("Names and addresses in hosts files."),
+    "coredns_hosts_reload_timestamp_seconds": _gauge("When the hosts files were read last."),
+    "coredns_acl_blocked_requests_total": _counter("Queries refused by `acl`.", *_WHERE),
+    "coredns_acl_filtered_requests_total": _counter("Queries answered with nothing by `acl`.", *_WHERE),
+    "coredns_acl_allowed_requests_total": _counter("Queries let pass by `acl`.", "server", "view"),
+    "coredns_acl_dropped_requests_total": _counter("Queries dropped by `acl`.", *_WHERE),
+    "coredns_template_matches_total": _counter("Queries that a template was for.", *_WHERE, "class", "type"),
+    "coredns_kubernetes_dns_programming_duration_seconds": _histogram(
+        "Time from a change of endpoints to its being answered.", PROGRAMMING_BOUNDS, "service_kind"
+    ),
+}
+
+KDNS: dict[str, Family] = {
+    KDNS_RESPONSES: _counter(
+        "Replies sent, by transport, query type and response code.", "proto", "type", "rcode"
+    ),
+    DROPPED: _counter("Messages that got no reply: too short for a header, or replies themselves."),
+    SEND_FAILURES: _counter("Replies that the kernel did not take."),
+    UDP_DROPS: _counter("Queries that the kernel dropped, as too many waited to be read.", "address"),
+    UDP_QUEUE: _gauge("Memory of the queries that wait to be read now.", "address"),
+    UDP_BUFFER: _gauge("Memory that waiting queries may take.", "address"),
+    SHED: _counter(
+        "Questions refused under overload: of a client with too many under way, or as there are too many of all.",
+        *("server", "reason", "zones", "view"),
+    ),
+    SNAPSHOT_TIME: _gauge("When the snapshot of the clusters was written last, by the unix clock."),
+}
+# What Prometheus's clients tell of their process, of all processes of kdns.
+PROCESS: dict[str, Family] = {
+    CPU_TIME: _counter("CPU time of all processes, of those that have ended, too."),
+    MEMORY: _gauge("Memory of all processes; what they share counts once."),
+    FDS_OPEN: _gauge("Open file descriptors of the process that has most."),
+    FDS_MAX: _gauge("Open file descriptors that each process may have."),
+    START_TIME: _gauge("When kdns was started, by the unix clock."),
+}
+ALL = COREDNS | KDNS | PROCESS
+# Told even while nothing has happened: an alert on their rate needs a first value.
+ALWAYS = (PANICS, RELOAD_FAILED, DROPPED, SEND_FAILURES)

@@ -1,0 +1,207 @@
+"""A worker's end of its socket pair with the forwarder: questions out, what became of them in.
+
+    worker    -> forwarder   Asks    those of one turn of its loop, and which worker of the slot asks
+    forwarder -> worker      Tolds   to that worker; a later one of the same slot passes over them
+
+What a forwarder that has died was asked is told as failed as soon as that is noticed, within TICK_SECONDS; so is what
+is not told of within PATIENCE_SECONDS. Not here: what is asked and what is made of it (kdns.answer), the forwarder
+(kdns.server.forwarder).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from kdns.forward.reply import RA_BIT
+from kdns.server.slots import Slot
+from kdns.wire.iana import EDE, Rcode
+from kdns.wire.outside import Ask, Source, Told
+
+# Of one worker. A query that waits for it is kept, some 500 octets in all: 4 MB. Four workers with so many are twice
+# what the forwarder takes (kdns.forward.values.Limits.in_flight), which says who is not served if there are more.
+PENDING_MAX = 4096
+PATIENCE_SECONDS = 5.0  # the forwarder tells within 4 s; the time-outs of stub resolvers begin at 5 s
+TICK_SECONDS = 0.1
+BATCH_MAX = 64  # questions of one message: what one recvmmsg brings
+READS_MAX = 8  # messages read at one event; the rest at the next turn, so that the loop goes round
+# The largest message: one reply of 64 KiB with a record for each 12 of its octets, whose TTLs and offsets take 5
+# octets each.
+MESSAGE_OCTETS_MAX = 128 * 1024
+
+OnTold = Callable[[Told], None]
+
+_BUSY = "too many questions for outside are waiting"
+_DIED = "the forwarder was restarted"
+_LATE = "the forwarder did not answer in time"
+
+
+class Asks(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Questions of the worker with this number among those of its slot."""
+
+    incarnation: int
+    asks: tuple[Ask, ...]
+
+
+class Tolds(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What became of questions of the worker with this number among those of its slot."""
+
+    incarnation: int
+    tolds: tuple[Told, ...]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_asks = msgspec.msgpack.Decoder(Asks)
+_tolds = msgspec.msgpack.Decoder(Tolds)
+
+
+def encode(message: Asks | Tolds) -> bytes:
+    """A message as it is sent."""
+    return _encoder.encode(message)
+
+
+def decode_asks(data: bytes | memoryview) -> Asks:
+    """Raises msgspec.MsgspecError for what no kdns of this version sends."""
+    return _asks.decode(data)
+
+
+def decode_tolds(data: bytes | memoryview) -> Tolds:
+    """Raises msgspec.MsgspecError for what no kdns of this version sends."""
+    return _tolds.decode(data)
+
+
+class Asker:
+    """Asks the forwarder for one worker.
+
+    feed: the worker's end. forwarder: the forwarder's slot, where it shows that it lives. incarnation: the worker's.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        feed: socket.socket,
+        forwarder: Slot,
+        incarnation: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._loop = loop
+        self._feed = feed
+        self._forwarder = forwarder
+        self._forwarder_incarnation = forwarder.incarnation
+        self._incarnation = incarnation
+        self._clock = clock
+        self._number = 0
+        self._pending: dict[int, tuple[float, OnTold]] = {}  # by number, and so by the time of asking
+        self._unsent: list[Ask] = []
+        self._buffer = memoryview(bytearray(MESSAGE_OCTETS_MAX))
+        self._is_ticking = False
+        self.refused = 0  # questions that were not passed on, or not told of in time
+
+    def __len__(self) -> int:
+        """Questions that nothing has been told of yet."""
+        return len(self._pending)
+
+    def start(self) -> None:
+        """Hear the forwarder."""
+        self._loop.add_reader(self._feed.fileno(), self._on_readable)
+
+    def stop(self) -> None:
+        """Hear it no more; what is pending is told as failed."""
+        self._loop.remove_reader(self._feed.fileno())
+        self._fail(list(self._pending), _LATE)
+
+    def ask(self, ask: Ask, on_told: OnTold) -> bool:
+        """Pass a question on; its number is given here. `on_told` is called once, later.
+
+        False, and it is not called, if there is no forwarder just now, or too much is waiting for it.
+        """
+        if self._forwarder.incarnation != self._forwarder_incarnation:
+            self._lose_forwarder()
+        if not self._forwarder.pid or len(self._pending) >= PENDING_MAX:
+            self.refused += 1
+            return False
+        self._number += 1
+        self._pending[self._number] = self._clock() + PATIENCE_SECONDS, on_told
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(
+            Ask(self._number, ask.group, ask.question, ask.flags, ask.dnssec_ok, ask.client, ask.purpose)
+        )
+        if len(self._unsent) >= BATCH_MAX:
+            self._flush()
+        self._begin_ticking()
+        return True
+
+    def _flush(self) -> None:
+        """Send what this turn of the loop has brought."""
+        asks, self._unsent = self._unsent, []
+        if not asks:
+            return
+        try:
+            self._feed.send(encode(Asks(self._incarnation, tuple(asks))))
+        except OSError:  # it is full: the forwarder is behind
+            self._fail([ask.number for ask in asks], _BUSY)
+
+    def _on_readable(self) -> None:
+        for _ in range(READS_MAX):
+            try:
+                size = self._feed.recv_into(self._buffer)
+            except BlockingIOError:
+                return
+            if not size:  # nobody holds the other end: the supervisor is gone, and so are we in a moment
+                self._loop.remove_reader(self._feed.fileno())
+                return
+            message = decode_tolds(self._buffer[:size])
+            if message.incarnation == self._incarnation:
+                for told in message.tolds:
+                    self._tell(told)
+
+    def _begin_ticking(self) -> None:
+        if not self._is_ticking:
+            self._is_ticking = True
+            self._loop.call_later(TICK_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        """Tell of what nobody is going to tell of."""
+        self._is_ticking = False
+        if not self._forwarder.pid or self._forwarder.incarnation != self._forwarder_incarnation:
+            self._lose_forwarder()
+        now, late = self._clock(), []
+        for number, (deadline, _) in self._pending.items():
+            if deadline > now:
+                break
+            late.append(number)
+        self._fail(late, _LATE)
+        if self._pending:
+            self._begin_ticking()
+
+    def _lose_forwarder(self) -> None:
+        """The forwarder that knew of what is pending is gone. What is not sent yet is for its successor."""
+        self._forwarder_incarnation = self._forwarder.incarnation
+        unsent = {ask.number for ask in self._unsent}
+        self._fail([number for number in self._pending if number not in unsent], _DIED)
+
+    def _fail(self, numbers: list[int], text: str) -> None:
+        for number in numbers:
+            self.refused += 1
+            self._tell(failure(number, text))
+
+    def _tell(self, told: Told) -> None:
+        _, on_told = self._pending.pop(told.number, (0.0, None))
+        if on_told is None:
+            return
+        try:
+            on_told(told)
+        except Exception as error:  # a bug of ours; the others wait for their replies all the same
+            self._loop.call_exception_handler({"message": "a reply from outside was lost", "exception": error})
+
+
+def failure(number: int, text: str) -> Told:
+    """That a question has no answer, because of us."""
+    return Told(
+        number, Rcode.SERVFAIL, RA_BIT, b"", (0, 0, 0), source=Source.FAILURE, ede=EDE.NETWORK_ERROR, text=text
+    )

@@ -1,0 +1,221 @@
+"""`template`: which template answers, and what stands in the gaps of its records."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import dns.rdatatype
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdns.answer.pattern import PatternError
+from kdns.answer.template import ParseRecord, Templated, TemplateError, Templates, TemplateSpec
+from kdns.wire.iana import Rcode, RRType
+from kdns.wire.name import ROOT, from_text, join, to_text
+from kdns.zone.recordtext import parse_record
+from kdns.zone.rrset import RRset
+from tests.support.messages import AAAA, ANY, PTR, A
+from tests.support.subtrees import packed
+
+ORG = from_text("example.org")
+IN, CH = 1, 3
+CLIENT = packed("192.0.2.99")
+IP = r"^ip-(?P<a>[0-9]+)-(?P<b>[0-9]+)-(?P<c>[0-9]+)-(?P<d>[0-9]+)\.example\.org\.$"
+SOA = "example.org. 60 IN SOA ns.example.org. hostmaster.example.org. 1 3600 600 86400 60"
+
+
+def ask(name: str | bytes, *specs: TemplateSpec, qtype: int = A, qclass: int = IN, client: bytes = CLIENT,
+        reader: ParseRecord = parse_record) -> Templated | None:
+    qname = name if isinstance(name, bytes) else from_text(name)
+    return Templates(specs, reader).answer(qname, qtype, qclass, client)
+
+
+def answered(name: str | bytes, *specs: TemplateSpec, qtype: int = A, client: bytes = CLIENT) -> list[str]:
+    templated = ask(name, *specs, qtype=qtype, client=client)
+    assert templated is not None
+    assert templated.found.rcode == Rcode.NOERROR, templated.found.note
+    return [shown(rrset) for rrset in templated.found.answer]
+
+
+def shown(rrset: RRset) -> str:
+    values = " ".join(
+        ".".join(map(str, rdata)) if rrset.rrtype == A else rdata[1:].decode("latin-1") for rdata in rrset.rdatas
+    )
+    rrtype = dns.rdatatype.to_text(dns.rdatatype.RdataType(rrset.rrtype))
+    return f"{to_text(rrset.owner)} {rrset.ttl} {rrtype} {values}"
+
+
+def template(answer: str | tuple[str, ...] = "{{ .Name }} 60 IN A 192.0.2.1", *match: str,
+             zones: tuple[bytes, ...] = (ORG,), **rest: Any) -> TemplateSpec:
+    answers = (answer,) if isinstance(answer, str) else answer
+    return TemplateSpec(zones, match=match, answer=answers, **rest)
+
+
+def failure(templated: Templated | None) -> str:
+    assert templated is not None
+    assert templated.found.rcode == Rcode.SERVFAIL
+    assert not templated.found.authoritative
+    return templated.found.note
+
+
+def test_without_an_expression_every_name_of_the_zones_is_answered() -> None:
+    assert answered("a.b.example.org", template()) == ["a.b.example.org. 60 A 192.0.2.1"]
+    assert ask("a.example.net", template()) is None
+
+
+def test_named_and_numbered_groups_stand_in_gaps() -> None:
+    by_name = template("{{ .Name }} 60 IN A {{ .Group.a }}.{{ .Group.b }}.{{ .Group.c }}.{{ .Group.d }}", IP)
+    by_number = template("{{.Name}} 60 IN A {{index .Match 1}}.{{ index .Match 2 }}.{{ .Group.3 }}.{{.Group.4}}", IP)
+    by_index = template('{{ .Name }} 60 IN A {{ index .Group "a" }}.0.0.1', IP)
+    expected = ["ip-10-1-2-3.example.org. 60 A 10.1.2.3"]
+    assert answered("ip-10-1-2-3.example.org", by_name) == expected
+    assert answered("ip-10-1-2-3.example.org", by_number) == expected
+    assert answered("ip-10-1-2-3.example.org", by_index) == ["ip-10-1-2-3.example.org. 60 A 10.0.0.1"]
+
+
+def test_all_fields_of_the_question_stand_in_gaps() -> None:
+    fields = "{{ .Type }} {{ .Class }} {{ .Zone }} {{ .Remote }} {{ index .Match 0 }}"
+    spec = template('{{ .Name }} 5 IN TXT "' + fields + '"', "a.")
+    assert answered("a.example.org", spec) == ["a.example.org. 5 TXT A IN example.org. 192.0.2.99 a."]
+
+
+def test_the_zone_is_the_longest_of_the_template_that_the_name_is_in() -> None:
+    spec = template('{{ .Name }} 5 IN TXT "{{ .Zone }}"', zones=(ROOT, ORG))
+    assert answered("a.example.org", spec) == ["a.example.org. 5 TXT example.org."]
+    assert answered("a.example.net", spec) == ["a.example.net. 5 TXT ."]
+
+
+def test_numbers_of_another_base_are_made_decimal() -> None:
+    hexed = r"^(?P<a>[0-9a-z]+)-(?P<b>[0-9a-z]+)\.example\.org\.$"
+    text = "{{ .Name }} 5 IN A 10.0.{{ parseInt .Group.a 16 8 }}.{{ parseInt (index .Match 2) 16 8 }}"
+    spec = template(text, hexed)
+    assert answered("ff-0a.example.org", spec) == ["ff-0a.example.org. 5 A 10.0.255.10"]
+    assert "'100' is no number of 8 bits" in failure(ask("100-1.example.org", spec))
+    assert "'x' is no number of 8 bits" in failure(ask("x-1.example.org", spec))
+
+
+def test_digits_that_only_python_takes_for_a_number_are_none() -> None:
+    spec = template("{{ .Name }} 5 IN A 10.0.0.{{ parseInt .Group.1 10 8 }}", r"^(.*)\.example")
+    for label in (b"1_0", b"+1", b" 1", b"1" * 63, b"\xff"):
+        assert failure(ask(join([label, b"example", b"org"]), spec))
+    assert answered("10.example.org", spec) == ["10.example.org. 5 A 10.0.0.10"]
+
+
+def test_the_first_expression_that_is_found_gives_the_groups() -> None:
+    spec = template('{{ .Name }} 5 IN TXT "{{ .Group.x }}"', r"^(?P<x>a)\.", r"^(?P<x>[ab])(.*)")
+    assert answered("a.example.org", spec) == ["a.example.org. 5 TXT a"]
+    assert answered("b.example.org", spec) == ["b.example.org. 5 TXT b"]
+
+
+def test_type_and_class_have_to_suit_and_any_suits_all() -> None:
+    spec = template(rrtype=A, rrclass=IN)
+    assert ask("a.example.org", spec) is not None
+    assert ask("a.example.org", spec, qtype=AAAA) is None
+    assert ask("a.example.org", spec, qclass=CH) is None
+    assert ask("a.example.org", spec, qtype=ANY) is not None
+    assert ask("a.example.org", template(), qtype=AAAA, qclass=CH) is not None
+
+
+def test_the_type_of_the_template_stands_for_any() -> None:
+    spec = template('{{ .Name }} 5 IN TXT "{{ .Type }} {{ .Class }}"', rrtype=PTR, rrclass=IN)
+    assert answered("a.example.org", spec, qtype=ANY) == ["a.example.org. 5 TXT PTR IN"]
+
+
+def test_a_name_that_no_expression_matches_is_servfail_or_goes_on() -> None:
+    strict = template("{{ .Name }} 5 IN A 192.0.2.1", "^x")
+    lenient = template("{{ .Name }} 5 IN A 192.0.2.2", "^x", fallthrough=(ROOT,))
+    last = template("{{ .Name }} 5 IN A 192.0.2.3")
+    assert "no expression" in failure(ask("a.example.org", strict, last))
+    assert answered("a.example.org", lenient, last) == ["a.example.org. 5 A 192.0.2.3"]
+    assert ask("a.example.org", lenient) is None
+    assert answered("x.example.org", lenient, last) == ["x.example.org. 5 A 192.0.2.2"]
+
+
+def test_fallthrough_is_for_the_zones_it_names() -> None:
+    spec = template("{{ .Name }} 5 IN A 192.0.2.1", "^x", fallthrough=(from_text("sub.example.org"),))
+    assert ask("a.sub.example.org", spec) is None
+    assert failure(ask("a.example.org", spec))
+
+
+def test_a_reply_has_all_sections_an_rcode_and_an_extended_error() -> None:
+    address = "x.example.org. 5 IN A 192.0.2.9"
+    spec = TemplateSpec((ORG,), rcode=Rcode.NXDOMAIN, authority=(SOA,), additional=(address,), ede=(15, "blocked"))
+    templated = ask("a.example.org", spec)
+    assert templated is not None
+    assert templated.ede == (15, "blocked")
+    found = templated.found
+    assert (found.rcode, found.answer, found.authoritative, found.lasting) == (Rcode.NXDOMAIN, (), True, False)
+    assert [rrset.rrtype for rrset in found.authority] == [RRType.SOA]
+    assert [shown(rrset) for rrset in found.additional] == ["x.example.org. 5 A 192.0.2.9"]
+
+
+def test_an_rcode_of_servfail_answers_nothing_else() -> None:
+    assert failure(ask("a.example.org", template(rcode=Rcode.SERVFAIL))) == "the template says so"
+
+
+def test_records_of_one_owner_and_type_are_one_rrset_with_the_least_ttl() -> None:
+    spec = template(tuple(f"{{{{ .Name }}}} {ttl} IN A 192.0.2.{end}" for ttl, end in ((60, 1), (30, 2), (60, 1))))
+    assert answered("a.example.org", spec) == ["a.example.org. 30 A 192.0.2.1 192.0.2.2"]
+
+
+@pytest.mark.parametrize("text", [
+    "{{ .Name }} IN A 300.0.2.1", "{{ .Name }} IN A", "", "{{ .Name }} IN BOGUS x",
+    "{{ .Name }} IN A {{ .Group.nope }}", "{{ .Name }} IN A {{ index .Match 7 }}",
+])
+def test_a_record_that_cannot_be_made_is_servfail_and_says_why(text: str) -> None:
+    assert failure(ask("a.example.org", template(text))).startswith("a record of the template cannot be made: ")
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("{{ .Nmae }} IN A 192.0.2.1", "{{ .Nmae }} is not known here"),
+    ("{{ printf .Name }} IN A 192.0.2.1", "is not known here"),
+    ("{{ .Name IN A 192.0.2.1", "without its"),
+    ("x}} IN A 192.0.2.1", "without its"),
+    ("{{ parseInt .Name 1 8 }}", "a base from 2 to 36"),
+    ("{{ parseInt .Name 16 65 }}", "up to 64 bits"),
+    ("{{ parseInt .Nope 16 8 }}", "is not known here"),
+])
+def test_a_gap_that_nothing_is_known_to_stand_in_is_refused_at_once(text: str, message: str) -> None:
+    with pytest.raises(TemplateError, match=re.escape(message)):
+        Templates([template(text)], parse_record)
+
+
+def test_an_expression_that_is_none_is_refused_at_once() -> None:
+    with pytest.raises(PatternError):
+        Templates([template("x", "(")], parse_record)
+
+
+def test_a_record_is_read_once_for_the_same_text() -> None:
+    read: list[str] = []
+
+    def reader(text: str) -> RRset:
+        read.append(text)
+        return parse_record(text)
+
+    templates = Templates([template("static.example.org. 5 IN A 192.0.2.1")], reader)
+    for name in ("a", "b", "c"):
+        templates.answer(from_text(f"{name}.example.org"), A, IN, CLIENT)
+    assert read == ["static.example.org. 5 IN A 192.0.2.1"]
+
+
+def test_a_client_of_either_family_is_told_its_address() -> None:
+    spec = template('{{ .Name }} 5 IN TXT "{{ .Remote }}"')
+    assert answered("a.example.org", spec, client=packed("2001:db8::1")) == ["a.example.org. 5 TXT 2001:db8::1"]
+
+
+@given(st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=3))
+def test_a_name_of_any_octets_is_the_owner_of_its_record(labels: list[bytes]) -> None:
+    qname = join([label.lower() for label in labels])[:-1] + ORG
+    templated = ask(qname, template())
+    assert templated is not None
+    assert [rrset.owner for rrset in templated.found.answer] == [qname], templated.found.note
+
+
+@given(st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=3))
+def test_groups_of_any_octets_never_make_more_than_one_record(labels: list[bytes]) -> None:
+    qname = join([label.lower() for label in labels])[:-1] + ORG
+    templated = ask(qname, template('x.example.org. 5 IN TXT "{{ .Group.1 }}"', r"^(.*)\.example\.org\.$"))
+    assert templated is not None
+    assert sum(len(rrset.rdatas) for rrset in templated.found.answer) <= 1

@@ -1,0 +1,380 @@
+"""Which upstream a question goes to, and what happens while one does not answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from kdns.forward.exchange import SENDS_MAX
+from kdns.forward.health import HEDGE_MAX, HEDGE_MIN
+from kdns.forward.telling import Why
+from kdns.forward.values import CacheSpec, Fault, ForwardSpec, Limits, Policy, Send, Transport
+from kdns.wire.iana import Rcode
+from kdns.wire.outside import Source, Told
+from kdns.wire.query import CD_BIT, RD_BIT
+from tests.unit.forward.messages import ask, forward, group, question, record, upstream
+from tests.unit.forward.world import (
+    Behaviour,
+    World,
+    dead,
+    faulty,
+    garbled,
+    good,
+    lying,
+    no_garbage,
+    only_over_tcp,
+    saying,
+    servfail,
+    without_edns,
+)
+
+PROBE = b"\0\0\2\0\1"
+ONE, TWO = "127.0.0.1", "127.0.0.2"
+IN_TURN = {"policy": Policy.SEQUENTIAL}
+
+
+GOOD = good()
+
+
+def world(first: Behaviour, second: Behaviour = GOOD, **options: object) -> World:
+    return World({ONE: first, TWO: second}, group(forward(**IN_TURN | options)))
+
+
+def told(a_world: World, until: float = 10.0) -> tuple[float, Told]:
+    """When the only question was told, and of what."""
+    a_world.run(until)
+    ((when, _, one),) = a_world.told
+    return when, one
+
+
+def hosts(a_world: World) -> list[str]:
+    return [host for _, host, send in a_world.sent if send.question != PROBE]
+
+
+def test_an_answer_is_told_to_the_worker_that_asked() -> None:
+    one = world(good())
+    one.ask(ask(number=7), worker=3)
+    one.run(1.0)
+    ((when, worker, said),) = one.told
+    assert (when, worker, said.number, said.rcode) == (0.01, 3, 7, Rcode.NOERROR)
+    assert (said.counts, said.ttls, said.keep, said.source) == ((1, 0, 0), (300,), 300, Source.UPSTREAM)
+    assert said.body == record(300, bytes((0, 0, 0, 1)))
+    assert said.flags == 0x80
+
+
+def test_what_is_sent_is_the_question_with_letter_case_of_chance_and_the_flags_of_the_client() -> None:
+    one = world(good())
+    one.ask(ask(flags=RD_BIT | CD_BIT, dnssec_ok=True))
+    one.run(1.0)
+    ((_, _, send),) = one.sent
+    assert send.question.lower() == question()
+    assert send.question != question()
+    assert send.flags == RD_BIT | CD_BIT
+    assert (send.dnssec_ok, send.with_edns, send.transport, send.timeout) == (True, True, Transport.UDP, 2.0)
+
+
+def test_a_silent_upstream_is_listened_to_while_the_next_one_is_asked() -> None:
+    slow, second = good(0.3), good(0.4)
+    one = world(slow, second)
+    one.ask(ask())
+    when, _ = told(one)
+    assert when == 0.3
+    assert one.asked_of(TWO) == [HEDGE_MAX]
+
+
+def test_the_first_good_answer_wins() -> None:
+    one = world(good(0.5))
+    one.ask(ask())
+    assert told(one)[0] == pytest.approx(HEDGE_MAX + 0.01)
+
+
+def test_an_upstream_that_is_known_to_be_fast_is_waited_for_less() -> None:
+    one = world(good(0.001))
+    one.ask(ask("a.example"))
+    one.run(1.0)
+    one.behaviours[ONE] = dead
+    one.ask(ask("b.example", 2))
+    one.run(2.0)
+    assert one.asked_of(TWO) == [pytest.approx(1.0 + HEDGE_MIN)]
+
+
+@pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.UNREACHABLE, Fault.BROKEN, Fault.TLS, Fault.NO_ROOM])
+def test_an_upstream_that_cannot_be_reached_is_passed_over_at_once(fault: Fault) -> None:
+    one = world(faulty(fault))
+    one.ask(ask())
+    assert told(one)[0] == 0.01
+
+
+@pytest.mark.parametrize("behaviour", [garbled, lying, faulty(Fault.MALFORMED, 0.01)])
+def test_a_reply_of_no_use_is_passed_over_at_once(behaviour: Behaviour) -> None:
+    one = world(behaviour)
+    one.ask(ask())
+    when, said = told(one)
+    assert when == 0.02
+    assert one.answers[said.body[-4:]][0] == question()
+
+
+@pytest.mark.parametrize("rcode", [Rcode.SERVFAIL, Rcode.REFUSED, Rcode.NOTIMP, Rcode.FORMERR])
+def test_an_upstream_that_cannot_answer_is_passed_over_at_once(rcode: Rcode) -> None:
+    one = world(saying(rcode))
+    one.ask(ask())
+    when, said = told(one)
+    assert (when, said.rcode) == (0.02, Rcode.NOERROR)
+
+
+def test_the_last_refusal_is_told_if_all_refuse() -> None:
+    one = world(saying(Rcode.SERVFAIL), saying(Rcode.REFUSED))
+    one.ask(ask())
+    when, said = told(one)
+    assert (when, said.rcode, said.source) == (0.02, Rcode.REFUSED, Source.FAILURE)
+
+
+def test_a_refusal_is_told_once_a_silent_upstream_had_its_time() -> None:
+    one = world(dead, servfail)
+    one.ask(ask())
+    when, said = told(one)
+    assert said.rcode == Rcode.SERVFAIL
+    assert when <= 2 * HEDGE_MAX + 0.01
+
+
+def test_failover_names_further_rcodes() -> None:
+    one = world(saying(Rcode.NXDOMAIN), failover=(Rcode.NXDOMAIN,))
+    one.ask(ask())
+    assert told(one)[1].rcode == Rcode.NOERROR
+
+
+def test_nxdomain_is_an_answer() -> None:
+    one = world(saying(Rcode.NXDOMAIN))
+    one.ask(ask())
+    assert told(one)[1].rcode == Rcode.NXDOMAIN
+    assert hosts(one) == [ONE]
+
+
+@pytest.mark.parametrize("fault", [Fault.TRUNCATED, Fault.NO_CASE])
+def test_the_same_upstream_is_asked_over_tcp(fault: Fault) -> None:
+    one = world(only_over_tcp(fault))
+    one.ask(ask())
+    assert told(one)[0] == 0.02
+    assert [(host, send.transport) for _, host, send in one.sent] == [(ONE, Transport.UDP), (ONE, Transport.TCP)]
+    assert one.sent[1][2].question == question()
+
+
+def test_a_truncated_reply_that_came_through_is_asked_for_over_tcp() -> None:
+    def cut(send: Send, a_world: World) -> tuple[float, bytes]:
+        whole = a_world.answer_to(send)
+        return 0.01, whole[:2] + b"\x83\x80" + whole[4:] if send.transport is Transport.UDP else whole
+
+    one = world(cut)
+    one.ask(ask())
+    assert told(one)[1].counts == (1, 0, 0)
+    assert [send.transport for _, _, send in one.sent] == [Transport.UDP, Transport.TCP]
+
+
+def test_an_upstream_without_edns_is_remembered() -> None:
+    one = world(without_edns)
+    one.ask(ask("a.example"))
+    one.ask(ask("b.example", 2), 1.0)
+    one.run(2.0)
+    assert [send.with_edns for _, _, send in one.sent] == [True, False, False]
+    one.ask(ask("c.example", 3), 1000.0)
+    one.run(1001.0)
+    assert [send.with_edns for _, _, send in one.sent[3:]] == [True, False]
+
+
+def test_force_tcp_and_tls_are_asked_over_nothing_else() -> None:
+    one = world(dead, dead, force_tcp=True)
+    one.ask(ask())
+    one.run(10.0)
+    assert {send.transport for _, _, send in one.sent} == {Transport.TCP}
+    two = World({ONE: dead}, group(forward(upstream(1, is_tls=True, server_name="dns.example"))))
+    two.ask(ask())
+    two.run(10.0)
+    assert {send.transport for _, _, send in two.sent} == {Transport.TLS}
+
+
+def test_a_lost_message_to_the_only_upstream_is_sent_again() -> None:
+    lost = iter([True])
+    one = World(
+        {ONE: lambda send, a_world: (0.01, None if next(lost, False) else a_world.answer_to(send))},
+        group(forward(upstream(1))),
+    )
+    one.ask(ask())
+    assert told(one)[0] == pytest.approx(HEDGE_MAX + 0.01)
+
+
+def test_an_upstream_that_restarts_is_asked_again_after_a_moment() -> None:
+    one = World({ONE: faulty(Fault.REFUSED)}, group(forward(upstream(1))))
+    one.ask(ask())
+    one.run(0.1)
+    one.behaviours[ONE] = good()
+    assert told(one)[0] == pytest.approx(HEDGE_MAX + 0.01)
+
+
+def test_silence_of_all_is_servfail_when_patience_ends() -> None:
+    one = world(dead, dead)
+    one.ask(ask())
+    when, said = told(one)
+    assert (when, said.rcode, said.ede) == (4.0, Rcode.SERVFAIL, Why.NO_REACHABLE_AUTHORITY)
+    assert said.text
+    assert 4 <= len(hosts(one)) <= SENDS_MAX
+
+
+def test_each_round_over_silent_upstreams_takes_twice_as_long() -> None:
+    one = world(dead, dead)
+    one.ask(ask())
+    one.run(10.0)
+    times = [when for when, _, send in one.sent if send.question != PROBE]
+    assert times == pytest.approx([0.0, 0.2, 0.4, 0.8, 1.2, 2.0, 2.8])
+
+
+def test_nothing_is_asked_of_upstreams_that_all_refuse_connections_for_long() -> None:
+    one = world(faulty(Fault.REFUSED), faulty(Fault.REFUSED))
+    one.ask(ask())
+    when, said = told(one)
+    assert when <= HEDGE_MAX
+    assert said.rcode == Rcode.SERVFAIL
+    one.ask(ask("b.example", 2))
+    one.run(one.now)
+    assert one.told[-1][0] == one.now
+
+
+def test_failfast_asks_none_while_all_are_down() -> None:
+    one = world(faulty(Fault.REFUSED), faulty(Fault.REFUSED), is_failing_fast=True)
+    one.ask(ask())
+    one.run(1.0)
+    before = hosts(one)
+    one.ask(ask("b.example", 2))
+    one.run(2.0)
+    assert hosts(one) == before
+    assert one.tells()[-1].rcode == Rcode.SERVFAIL
+
+
+def test_while_all_are_down_one_is_tried_all_the_same() -> None:
+    one = world(faulty(Fault.REFUSED), faulty(Fault.REFUSED), health_interval=100.0)
+    one.ask(ask())
+    one.run(1.0)
+    one.behaviours[ONE] = one.behaviours[TWO] = good()
+    one.ask(ask("b.example", 2))
+    one.run(2.0)
+    assert one.tells()[-1].rcode == Rcode.NOERROR
+
+
+def test_a_dead_upstream_is_probed_and_is_back_with_its_first_answer() -> None:
+    one = world(dead)
+    one.ask(ask())
+    one.run(5.0)
+    probes = [host for _, host, send in one.sent if send.question == PROBE]
+    assert set(probes) == {ONE}
+    assert hosts(one) == [ONE, TWO]
+    one.behaviours[ONE] = good()
+    one.run(7.0)
+    count = len(one.sent)
+    one.ask(ask("b.example", 2))
+    one.run(20.0)
+    assert [host for _, host, _ in one.sent[count:]] == [ONE]
+
+
+def test_probes_keep_their_distance_whatever_is_configured() -> None:
+    one = world(faulty(Fault.REFUSED), health_interval=0.0)
+    one.ask(ask())
+    one.run(1.0)
+    assert 5 < len([host for _, host, send in one.sent if send.question == PROBE]) <= 21
+
+
+def test_a_question_is_asked_once_however_many_wait_for_it() -> None:
+    one = world(good())
+    for number in range(5):
+        one.ask(ask(number=number, client=bytes((number,))), number * 0.001, worker=number)
+    one.run(1.0)
+    assert len(one.sent) == 1
+    assert [(worker, said.number) for _, worker, said in one.told] == [(number, number) for number in range(5)]
+    assert one.resolver.counts.joined == 4
+
+
+def test_questions_that_may_be_answered_differently_have_their_own_flights() -> None:
+    one = world(good())
+    for number, (flags, dnssec_ok) in enumerate(
+        [(RD_BIT, False), (RD_BIT, True), (RD_BIT | CD_BIT, False), (0, False)]
+    ):
+        one.ask(ask(number=number, flags=flags, dnssec_ok=dnssec_ok))
+    one.run(1.0)
+    assert len(one.sent) == 4
+
+
+def test_the_longest_zone_decides_and_except_leaves_a_name_to_the_next() -> None:
+    lines = [
+        forward(upstream(1)),
+        forward(upstream(2), zone="example.org", excluded=(b"\x07private\x07example\x03org\0",)),
+    ]
+    one = World({ONE: good(), TWO: good()}, group(*lines))
+    for number, name in enumerate(["a.example.org", "example.org", "x.private.example.org", "notexample.org"]):
+        one.ask(ask(name, number), float(number))
+    one.run(10.0)
+    assert [host for _, host, _ in one.sent] == [TWO, TWO, ONE, ONE]
+
+
+def test_except_never_takes_away_the_name_of_the_zone_itself() -> None:
+    zone = b"\x07example\x03org\0"
+    one = World({ONE: good(), TWO: good()}, group(forward(zone="example.org", excluded=(zone,))))
+    one.ask(ask("example.org"))
+    one.ask(ask("www.example.org", 2))
+    one.run(1.0)
+    assert [said.rcode for said in one.tells()] == [Rcode.REFUSED, Rcode.NOERROR]
+
+
+def test_a_name_that_no_line_covers_is_refused() -> None:
+    one = World({ONE: good(), TWO: good()}, group(forward(zone="example.org")))
+    one.ask(ask("www.example.com"))
+    one.ask(ask("www.example.org", 2, group=5))
+    one.run(1.0)
+    assert [(said.rcode, said.ede) for said in one.tells()] == [(Rcode.REFUSED, Why.NOT_AUTHORITATIVE)] * 2
+    assert not one.sent
+    assert one.resolver.counts.not_ours == 2
+
+
+def test_a_late_answer_clears_its_upstream_and_tells_nobody_twice() -> None:
+    one = world(good(0.9))
+    one.ask(ask())
+    one.run(10.0)
+    assert len(one.told) == 1
+    assert [upstream.fails for upstream in one.resolver.upstreams] == [0, 0]
+
+
+def test_messages_that_nobody_waits_for_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdns.forward.exchange.ORPHANS_MAX", 3)
+    one = world(dead)
+    for number in range(20):
+        one.ask(ask(f"n{number}.example", number))
+    one.run(1.0)
+    assert len(one.told) == 20
+    assert len(one.resolver._exchange) <= 3 + 1  # and a probe
+
+
+@pytest.mark.parametrize("behaviour", [garbled, dead, good(0.3), servfail])
+def test_no_garbage_is_left_for_a_collector(behaviour: Behaviour) -> None:
+    one = world(behaviour, policy=Policy.ROUND_ROBIN)
+    with no_garbage():
+        for number in range(50):
+            one.ask(ask(f"n{number}.example", number), number * 0.001)
+        one.run(10.0)
+    assert len(one.told) == 50
+
+
+def test_one_resolver_shares_the_health_of_an_upstream_over_its_lines() -> None:
+    line = forward(upstream(1), upstream(1), zone="example.org")
+    one = World({ONE: good()}, group(line, forward(upstream(1))), group(forward(upstream(1))))
+    assert [one.spec.host for one in one.resolver.upstreams] == [ONE]
+    two = World({ONE: good()}, group(forward(upstream(1)), forward(upstream(1), zone="a", max_fails=9)))
+    assert len(two.resolver.upstreams) == 2
+
+
+def test_a_line_without_upstreams_is_servfail_at_once() -> None:
+    one = World({}, group(ForwardSpec(b"\0", ())))
+    one.ask(ask())
+    when, said = told(one)
+    assert (when, said.rcode, said.ede) == (0.0, Rcode.SERVFAIL, Why.NO_REACHABLE_AUTHORITY)
+
+
+def test_patience_can_be_set() -> None:
+    one = World({ONE: dead}, group(forward(upstream(1)), cache=CacheSpec()), limits=Limits(patience=1.0))
+    one.ask(ask())
+    assert told(one)[0] == 1.0

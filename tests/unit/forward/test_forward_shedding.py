@@ -1,0 +1,135 @@
+"""Whose question is shed while there is no room, and what is told then."""
+
+from __future__ import annotations
+
+from kdns.forward.fairness import Room, Shed, TopClients
+from kdns.forward.telling import Why
+from kdns.forward.values import CacheSpec, Limits
+from kdns.wire.iana import Rcode
+from kdns.wire.outside import Purpose, Source
+from tests.unit.forward.messages import ask, forward, group, upstream
+from tests.unit.forward.world import World, dead, good
+
+HOST = "127.0.0.1"
+LIMITS = Limits(in_flight=6, client_in_flight=4)
+
+
+def world(limits: Limits = LIMITS, **options: object) -> World:
+    return World({HOST: dead}, group(forward(upstream(1), **options)), limits=limits)
+
+
+def flood(one: World, client: bytes, count: int, first: int) -> None:
+    for number in range(first, first + count):
+        one.ask(ask(f"n{number}.example", number, client))
+
+
+def test_no_client_has_more_than_its_share() -> None:
+    one = world()
+    flood(one, b"a", 10, 0)
+    one.run(0.1)
+    assert [said.number for said in one.tells()] == [4, 5, 6, 7, 8, 9]
+    assert {(said.rcode, said.ede, said.text) for said in one.tells()} == {
+        (Rcode.SERVFAIL, Why.NETWORK_ERROR, "too many queries of this client")
+    }
+    assert one.resolver.counts.shed[Shed.CLIENT] == 6
+    assert one.resolver.clients.top(1)[0][1].shed == 6
+
+
+def test_the_client_with_most_loses_its_oldest_when_all_is_full() -> None:
+    one = world()
+    flood(one, b"a", 4, 0)
+    flood(one, b"b", 2, 10)
+    flood(one, b"c", 1, 20)
+    one.run(0.1)
+    assert [(said.number, said.text) for said in one.tells()] == [(0, "too many queries")]
+    assert one.resolver.waiting == one.resolver.in_flight == 6
+
+
+def test_a_newcomer_that_has_as_many_as_anybody_loses_itself() -> None:
+    one = world()
+    flood(one, b"a", 3, 0)
+    flood(one, b"b", 3, 10)
+    flood(one, b"b", 1, 20)
+    one.run(0.1)
+    assert [said.number for said in one.tells()] == [20]
+
+
+def test_a_flight_that_lost_its_only_waiter_is_given_up_and_can_be_begun_anew() -> None:
+    one = world()
+    flood(one, b"a", 4, 0)
+    flood(one, b"b", 2, 10)
+    one.ask(ask("n0.example", 30, b"b"))
+    one.run(0.01)
+    assert one.resolver.in_flight == 6
+    assert len(one.resolver._exchange) == 6
+    assert [said.number for said in one.tells()] == [0]
+    one.run(10.0)
+    assert sorted(said.number for said in one.tells()) == [0, 1, 2, 3, 10, 11, 30]
+
+
+def test_prefetches_have_half_of_the_room_and_go_first() -> None:
+    one = world()
+    for number in range(4):
+        one.ask(ask(f"p{number}.example", number, b"p", purpose=Purpose.PREFETCH))
+    one.run(0.01)
+    assert [said.number for said in one.tells()] == [3]
+    flood(one, b"a", 4, 10)
+    one.run(0.02)
+    assert [said.number for said in one.tells()] == [3, 0]
+    assert one.resolver.counts.shed[Shed.PREFETCH] == 2
+
+
+def test_max_concurrent_is_servfail_and_counts_flights() -> None:
+    one = world(Limits(), max_concurrent=2)
+    flood(one, b"a", 3, 0)
+    one.ask(ask("n0.example", 9, b"a"))
+    one.run(0.1)
+    assert [(said.number, said.rcode, said.ede) for said in one.tells()] == [(2, Rcode.SERVFAIL, Why.NETWORK_ERROR)]
+    assert one.resolver.groups[0].routes[0].rejected == 1
+    one.behaviours[HOST] = good()
+    one.run(10.0)
+    one.ask(ask("later.example", 99))
+    one.run(11.0)
+    assert one.tells()[-1].rcode == Rcode.NOERROR
+
+
+def test_what_has_expired_stands_in_for_what_is_shed() -> None:
+    one = World(
+        {HOST: good(0.01, 10)},
+        group(forward(upstream(1)), cache=CacheSpec(stale=3600.0, is_verifying=True)),
+        limits=LIMITS,
+    )
+    one.ask(ask("old.example", 0, b"a"))
+    one.run(100.0)
+    one.behaviours[HOST] = dead
+    flood(one, b"a", 4, 1)
+    one.ask(ask("old.example", 99, b"a"))
+    one.run(100.01)
+    assert [(said.number, said.source) for said in one.tells()][-1] == (99, Source.STALE)
+
+
+def test_room_is_empty_again_when_all_have_left() -> None:
+    room: Room[int] = Room(8, 8)
+    for waiter in range(8):
+        room.enter(b"ab"[waiter % 2 : waiter % 2 + 1], waiter)
+    assert room.loser() == 0 or room.loser() == 1
+    for waiter in range(8):
+        room.leave(b"ab"[waiter % 2 : waiter % 2 + 1], waiter)
+    assert len(room) == 0
+    assert room.loser() is None
+    assert not room._levels
+    assert not room._waiting
+
+
+def test_the_top_clients_are_right_within_their_slack() -> None:
+    clients = TopClients(size=4)
+    for number in range(1000):
+        clients.asked(b"noisy" if number % 2 else b"%d" % number)
+    ((client, count), *_) = clients.top(1)
+    assert client == b"noisy"
+    assert 500 - clients.slack <= count.asked <= 500
+    assert clients.slack <= 1000 / 5
+    assert len(clients.top(100)) <= 4
+    clients.shed(b"unknown")
+    clients.shed(b"noisy")
+    assert count.shed == 1
