@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from kdns.wire.lifetime import Lifetime, Limits, lifetime
 from kdns.wire.message import Body, body_of, encode_body, layout, parse_message
-from kdns.wire.query import AD_BIT, HEADER_OCTETS, TC_BIT
+from kdns.wire.query import AD_BIT, HEADER_OCTETS, RA_BIT, TC_BIT
 
-RA_BIT = 0x0080
 # What is passed on of a header. AA is not: nothing told by us of others is authoritative, kept or not.
 PASSED_FLAGS = RA_BIT | AD_BIT
 

@@ -17,10 +17,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from kdns.forward.reply import RA_BIT
 from kdns.server.slots import Slot
 from kdns.wire.iana import EDE, Rcode
 from kdns.wire.outside import Ask, Source, Told
+from kdns.wire.query import RA_BIT
 
 # Of one worker. A query that waits for it is kept, some 500 octets in all: 4 MB. Four workers with so many are twice
 # what the forwarder takes (kdns.forward.values.Limits.in_flight), which says who is not served if there are more.
