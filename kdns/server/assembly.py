@@ -7,7 +7,7 @@ numbered once: two ports that serve the same cluster, or the same zone file, sha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from kdns.answer.spec import ClusterSpec, FileSpec, OutsideSpec, SiteSpec, Sourc
 from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, Position, ServerBlock, Settings, ZoneFile
 from kdns.observe.querylog import LoggedBlock, LogRule, QueryLog
 from kdns.server.admin import AdminPlan, admin_plan
-from kdns.server.forwarding import GroupPlan, group_plan, refuse_two_trusts
+from kdns.server.forwarding import GroupPlan, group_plan, loop_plan, refuse_two_trusts
 from kdns.server.sockets import WILDCARD_HOSTS, Address
 from kdns.zone.cluster import PodNames
 
@@ -40,7 +40,6 @@ PENDING: dict[str, Callable[[ServerBlock], Sequence[_Placed | None]]] = {
     "template": lambda block: block.templates,
     "transfer": lambda block: block.transfer,
     "hosts": lambda block: (block.hosts,),
-    "loop": lambda block: (block.loop,),
     "forward { next }": lambda block: [line for line in block.forward if line.next_rcodes or line.next_on_nodata],
     "forward { max_connect_attempts }": lambda block: [line for line in block.forward if line.max_connect_attempts],
     "forward { max_idle_conns }": lambda block: [line for line in block.forward if line.max_idle],
@@ -137,7 +136,7 @@ def assemble(corefile: Corefile, resolve: Resolve, machine: Machine, settings: S
         admin_plan(corefile, settings),
         any(block.debug or (block.errors and block.errors.stacktrace) for block in corefile.blocks),
         any(block.debug for block in corefile.blocks),
-        tuple(group_plan(block.forward, block.cache) for block in corefile.blocks),
+        tuple(_group(block, listeners) for block in corefile.blocks),
     )
 
 
@@ -219,6 +218,15 @@ def _check(block: ServerBlock, resolve: Resolve) -> None:
 def _addresses(listener: Listener) -> tuple[Address, ...]:
     hosts = WILDCARD_HOSTS if listener.address is None else (listener.address,)
     return tuple(Address(host, listener.port) for host in hosts)
+
+
+def _group(block: ServerBlock, listeners: Sequence[Listener]) -> GroupPlan:
+    plan = group_plan(block.forward, block.cache)
+    if block.loop is None:
+        return plan
+    hosts = [one.address or "" for one in listeners if any(served is block for served in one.blocks)]
+    where = ", ".join(f"[{host}]:{block.port}" if ":" in host else f"{host}:{block.port}" for host in hosts)
+    return replace(plan, loop=loop_plan(block.zones[0], block.forward, where))
 
 
 def _logged(block: ServerBlock) -> LoggedBlock:

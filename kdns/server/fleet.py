@@ -22,7 +22,7 @@ from kdns.observe.logs import Log
 from kdns.server.assembly import Plan
 from kdns.server.birth import Birth
 from kdns.server.control import ControlPlan, run_control
-from kdns.server.forwarder import COUNTS, ForwarderPlan, run_forwarder
+from kdns.server.forwarder import COUNTS, PROBE_AGAIN, ForwarderPlan, run_forwarder
 from kdns.server.process import EXIT_ERROR, describe_status, enter, fork, is_stopped
 from kdns.server.report import Board, Report
 from kdns.server.restarts import SILENCE_SECONDS, Backoff, Watchdog
@@ -163,7 +163,8 @@ class Fleet:
     def on_exit(self, pid: int, status: int, now: float) -> bool:
         """Take note of a process that ended, if it is one of ours.
 
-        True if it means that the data cannot be served: control has said why, and there is no sense in another.
+        True if it means that the configuration cannot be served, and there is no sense in another try: control has
+        said why, before anything was answered, or the forwarder, that what it forwards comes back.
         """
         child = next((child for child in self._children if child.pid == pid), None)
         if child is None:
@@ -177,7 +178,8 @@ class Fleet:
             return False
         if child is self._control:
             self.statuses.lose_control(int(now * 1e9))
-        if child is self._control and not self.was_ready and os.waitstatus_to_exitcode(status) == EXIT_ERROR:
+        is_early = child is self._control and not self.was_ready
+        if (is_early or child is self._forwarder) and os.waitstatus_to_exitcode(status) == EXIT_ERROR:
             return True
         delay = child.backoff.next_delay(now - child.started)
         child.due = now + delay
@@ -191,6 +193,11 @@ class Fleet:
         over it with what the old configuration asked for. The forwarder stays until the workers have gone.
         """
         self._signal_all(signal.SIGTERM, signal.SIGKILL if is_replaced else signal.SIGTERM)
+
+    def look_for_loops(self) -> None:
+        """Have the forwarder send its probes again: it is this fleet's workers now that they would come back to."""
+        if self.forwarder_slot.pid and self.forwarder_slot.state is SlotState.READY:
+            os.kill(self.forwarder_slot.pid, PROBE_AGAIN)
 
     def kill(self) -> None:
         """End all processes at once."""

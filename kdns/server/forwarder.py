@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import signal
 import socket
 import time
@@ -32,7 +33,8 @@ from kdns.server.asking import MESSAGE_OCTETS_MAX, Tolds, decode_asks, encode
 from kdns.server.desk import Desk
 from kdns.server.forwarding import GroupPlan, files_of, group_specs, settings_of
 from kdns.server.nameservers import POLL_SECONDS, NameserverFiles
-from kdns.server.process import EXIT_OK
+from kdns.server.probes import PROBER, Probes
+from kdns.server.process import EXIT_ERROR, EXIT_OK
 from kdns.server.report import Board, combined, report_of
 from kdns.server.slots import Slot, SlotState
 from kdns.server.upstreams import Manners
@@ -65,6 +67,8 @@ class Count(IntEnum):
 
 COUNTS = len(Count)
 LIMITS = Limits()
+PROBE_AGAIN = signal.SIGUSR2  # from the supervisor: other processes read the queries now
+_SIGNALS = frozenset((signal.SIGTERM, PROBE_AGAIN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +90,17 @@ def run_forwarder(plan: ForwarderPlan) -> int:
     """Forward until SIGTERM. Returns the exit status."""
     gc.set_threshold(*_GC_THRESHOLDS)
     # The loop hears of signals only while it runs: one that comes before that has to wait.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, {signal.SIGTERM})
+    loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, _SIGNALS)
     forwarder = Forwarder(plan, loop)
     loop.add_signal_handler(signal.SIGTERM, forwarder.drain)
+    loop.add_signal_handler(PROBE_AGAIN, forwarder.look_for_loops)
     loop.set_exception_handler(forwarder.report_exception)
     forwarder.start()
     loop.run_forever()
-    return EXIT_OK
+    return forwarder.status
 
 
 def make_resolver(groups: Mapping[int, GroupSpec], limits: Limits) -> Resolver:
@@ -124,6 +129,11 @@ class Forwarder:
         self._told: dict[int, list[Told]] = {}  # by worker, until the end of this turn of the loop
         self._troubles: dict[tuple[UpstreamSpec, str], float] = {}
         self._former: list[Desk[Resolver]] = []
+        self._probes = Probes(
+            [(number, group.loop) for number, group in enumerate(plan.groups) if group.loop], SystemRandom()
+        )
+        self._probing: asyncio.TimerHandle | None = None
+        self.status = EXIT_OK
         self._files.look()
         self._desk = self._new_desk()
 
@@ -137,6 +147,7 @@ class Forwarder:
         if self._files.servers:
             self._loop.call_later(POLL_SECONDS, self._look_at_files)
         self._slot.state = SlotState.READY
+        self.look_for_loops()
 
     def drain(self) -> None:
         """Finish what is under way, for a moment, and go. The workers ask nothing more by then."""
@@ -150,6 +161,8 @@ class Forwarder:
             self._loop.remove_reader(feed.fileno())
         for desk in (self._desk, *self._former):
             desk.close()
+        if self._probing is not None:
+            self._probing.cancel()
 
     def report_exception(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An exception that a callback let through: a bug of ours; the loop goes on."""
@@ -176,9 +189,17 @@ class Forwarder:
             worker = message.incarnation << _WORKER_BITS | index
             self._counts[Count.ASKED] += len(message.asks)
             for ask in message.asks:
+                complaint = self._probes.saw(ask)
+                if complaint:
+                    self._give_up(complaint)
+                    return
                 self._desk.ask(worker, ask)
 
     def _tell(self, worker: int, told: Told) -> None:
+        if worker == PROBER:
+            self._probes.told(told, time.monotonic())
+            self._set_probing()
+            return
         if not self._told:
             self._loop.call_soon(self._flush)
         self._told.setdefault(worker, []).append(told)
@@ -206,6 +227,35 @@ class Forwarder:
         else:
             self._counts[Count.TOLD] += len(tolds)
 
+    # Loops
+
+    def look_for_loops(self) -> None:
+        """Find out whether what is forwarded comes back, where `loop` asks for it."""
+        self._probes.begin(time.monotonic())
+        self._set_probing()
+
+    def _set_probing(self) -> None:
+        if self._probing is not None:
+            self._probing.cancel()
+        wake_at = self._probes.wake_at
+        self._probing = None
+        if wake_at < math.inf:
+            self._probing = self._loop.call_later(max(0.0, wake_at - time.monotonic()), self._probe)
+
+    def _probe(self) -> None:
+        self._probing = None
+        for ask in self._probes.wake(time.monotonic()):
+            self._desk.ask(PROBER, ask)
+        self._set_probing()
+
+    def _give_up(self, complaint: str) -> None:
+        """End, and all of kdns with us: each query for outside would go round until its time is over."""
+        self._log.error(complaint)
+        self._log.flush(patience_ms=1000)
+        self._copy_counters()
+        self.status = EXIT_ERROR
+        self._loop.stop()
+
     # Upstreams
 
     def _new_desk(self) -> Desk[Resolver]:
@@ -226,6 +276,7 @@ class Forwarder:
             self._former.append(former)
             self._loop.call_later(FORMER_SECONDS, partial(self._forget, former))
             self._log.info(f"forwarder: {', '.join(self._files.servers)}: other servers are asked from now on")
+            self.look_for_loops()
 
     def _forget(self, former: Desk[Resolver]) -> None:
         self._note_tallies(former)

@@ -13,7 +13,9 @@ from ipaddress import ip_address
 from kdns.corefile import CorefileError
 from kdns.corefile.plugins import DNS_PORT, Cache, Forward, Upstream
 from kdns.forward.values import CacheSpec, ForwardSpec, GroupSpec, Policy, UpstreamSpec
+from kdns.server.probes import LoopPlan
 from kdns.server.trust import NO_FILES, TrustFiles
+from kdns.wire.name import is_subdomain
 
 NAMESERVERS_MAX = 16  # of one file: more than CoreDNS takes of one `forward` line (15)
 _NANOSECONDS = 10**9
@@ -32,15 +34,25 @@ class ForwardPlan:
 
 @dataclass(frozen=True, slots=True)
 class GroupPlan:
-    """All `forward` lines and the `cache` line of one server block."""
+    """All `forward` lines and the `cache` line of one server block. loop: where to look for loops, if at all."""
 
     forwards: tuple[ForwardPlan, ...] = ()
     cache: CacheSpec | None = None
+    loop: LoopPlan | None = None
 
 
 def group_plan(forwards: Sequence[Forward], cache: Cache | None) -> GroupPlan:
     """The group of the server block with these lines. Without a `forward`, nothing comes from outside to be kept."""
     return GroupPlan(tuple(map(_forward, forwards)), _cache(cache) if cache and forwards else None)
+
+
+def loop_plan(zone: bytes, forwards: Sequence[Forward], where: str) -> LoopPlan | None:
+    """What `loop` asks for in a server block: a name in each zone that is forwarded. zone: the block's first.
+
+    where: what it listens on. None where nothing is forwarded: then nothing can come back.
+    """
+    apexes = (line.zone if is_subdomain(line.zone, zone) else zone for line in forwards)
+    return LoopPlan(tuple(dict.fromkeys(apexes)), where) if forwards else None
 
 
 def group_specs(plans: Sequence[GroupPlan], nameservers: Nameservers) -> tuple[GroupSpec, ...]:

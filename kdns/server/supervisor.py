@@ -176,7 +176,7 @@ class Supervisor:
                 self._give_up(fleet)
 
     def _give_up(self, fleet: Fleet) -> None:
-        """The data of a fleet cannot be served, and its control has said why."""
+        """What a fleet has cannot be served, and it has said why."""
         if fleet is self._current:
             self._end(EXIT_ERROR)
         else:
@@ -192,6 +192,8 @@ class Supervisor:
         if self._replaced is not None and self._replaced.has_stopped_reading:
             self._replaced = None
             self._log.info("reloaded: only the new processes read queries")
+            if self._current is not None:
+                self._current.look_for_loops()
         if self._incoming is None and not self._is_terminating:
             self._look(now)
             if self._is_reload_wanted:

@@ -19,7 +19,7 @@ from kdns.server.fleet import Fleet
 from kdns.server.forwarder import Count, ForwarderPlan
 from kdns.server.report import Report
 from kdns.server.restarts import SILENCE_SECONDS, Watchdog
-from kdns.server.slots import Serials
+from kdns.server.slots import Serials, SlotState
 from kdns.server.worker import WorkerPlan
 
 KILLED = int(signal.SIGKILL)  # a wait status
@@ -125,8 +125,20 @@ def test_one_that_dies_again_and_again_is_started_less_and_less_often(stage: Sta
     assert len(stage.forwarders) == 4
 
 
-def test_one_that_ends_with_an_error_does_not_end_the_fleet(stage: Stage) -> None:
-    assert not stage.end(stage.pid, 1 << 8)
+def test_one_that_ends_with_an_error_has_found_a_loop_and_ends_the_fleet(stage: Stage) -> None:
+    assert stage.end(stage.pid, 1 << 8)
+
+
+def test_one_that_ends_with_a_bug_does_not_end_the_fleet(stage: Stage) -> None:
+    assert not stage.end(stage.pid, 70 << 8)
+
+
+def test_it_is_told_to_look_for_loops_once_it_can_hear_of_it(stage: Stage) -> None:
+    stage.fleet.look_for_loops()
+    assert stage.killed == []
+    stage.fleet.forwarder_slot.state = SlotState.READY
+    stage.fleet.look_for_loops()
+    assert stage.killed == [(stage.pid, signal.SIGUSR2)]
 
 
 def test_one_that_is_silent_is_killed_once(stage: Stage) -> None:
