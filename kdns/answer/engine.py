@@ -1,7 +1,7 @@
 """All that a worker answers with: the sources, the sites that serve them, the kept replies.
 
     image = engine.new_image(); image.apply(delta) ...; engine.publish(image)      the whole, loaded aside
-    source = engine.new_source(i); ...; engine.publish_source(i, source)           one zone file, loaded aside
+    source = engine.new_source(i); ...; engine.publish_source(i, source)           one zone file or `hosts`, aside
     for _ in engine.apply_in_steps(delta): ...                                     one change of a cluster
 
 Used by one thread. A change is prepared between queries, shows as a whole after its last step, and drops exactly the
@@ -13,13 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from kdns.answer.hosts import HostsSource
 from kdns.answer.outside import Pending
 from kdns.answer.responder import Responder
 from kdns.answer.site import Backend, Site
-from kdns.answer.spec import NEGATIVE_TTL, ClusterSpec, FileSpec, SiteSpec, Specification
+from kdns.answer.spec import NEGATIVE_TTL, ClusterSpec, FileSpec, SiteSpec, SourceSpec, Specification
 from kdns.answer.table import GENERATION
 from kdns.zone.cluster import ForwardZone, ReverseZone, is_reverse
 from kdns.zone.delta import ZoneDelta
+from kdns.zone.hosts import HostsSpec, fallthrough_of
 from kdns.zone.masterzone import MasterZone, MasterZoneBuilder
 from kdns.zone.model import Dependency, Zone
 from kdns.zone.state import ClusterState
@@ -116,7 +118,7 @@ class FileSource:
         return {self._apex: self._zone}
 
 
-Source = ClusterSource | FileSource
+Source = ClusterSource | FileSource | HostsSource
 
 
 class Image:
@@ -193,7 +195,7 @@ class Engine:
             return ClusterSource(
                 index, spec, self._negative_ttl, former if isinstance(former, ClusterSource) else None
             )
-        return FileSource(index, spec)
+        return FileSource(index, spec) if isinstance(spec, FileSpec) else HostsSource(index, spec)
 
     def publish(self, image: Image) -> Iterator[None]:
         """Answer from these sources from now on: at once, whatever becomes of the steps that are returned.
@@ -209,16 +211,20 @@ class Engine:
         self._serials.clear()
         for responder in self._responders.values():
             responder.publish()
-        return (step for source in gone if isinstance(source, ClusterSource) for step in source.dismantle())
+        return _dismantled(gone)
 
-    def publish_source(self, index: int, source: FileSource) -> None:
-        """Answer from this zone file from now on, and from the other sources as before."""
+    def publish_source(self, index: int, source: FileSource | HostsSource) -> Iterator[None]:
+        """Answer from this zone file or `hosts` from now on, and from the other sources as before; see `publish`."""
         for zone in self._zone_maps[index].values():
             self._serials.pop(zone, None)
-        self._sources[index] = source
+        former, self._sources[index] = self._sources[index], source
         self._zone_maps[index] = source.zones
         for responder in self._responders.values():
-            responder.replace(source.dependency)
+            if isinstance(source, HostsSource) or self._specs[index].fallthrough:
+                responder.publish()  # every reply may be one that the former zones have let pass
+            else:
+                responder.replace(source.dependency)
+        return _dismantled([former])
 
     def tick(self, now: int) -> list[Pending]:
         """To be called each second, and again soon while `is_behind`; gives what is to be asked outside again.
@@ -253,10 +259,11 @@ class Engine:
             cell[0] = zone.serial.to_bytes(4)
 
     def _site(self, spec: SiteSpec) -> Site:
-        """Clusters stand each for themselves; the zone files of a site are one backend: the longest zone wins."""
+        """Hosts and clusters stand each for themselves; the zone files of a site are one: the longest zone wins."""
+        hosts = [i for i in spec.sources if isinstance(self._specs[i], HostsSpec)]
         clusters = [i for i in spec.sources if isinstance(self._specs[i], ClusterSpec)]
         files = [i for i in spec.sources if isinstance(self._specs[i], FileSpec)]
-        backends = [self._backend((i,)) for i in clusters]
+        backends = [self._backend((i,)) for i in (*hosts, *clusters)]
         if files:
             backends.append(self._backend(tuple(files)))
         return Site(
@@ -265,13 +272,22 @@ class Engine:
 
     def _backend(self, sources: tuple[int, ...]) -> Backend:
         maps = self._zone_maps
-        fallthrough = {
-            apex: spec.fallthrough for spec in (self._specs[i] for i in sources) for apex in spec.zones
-        }
+        specs = [self._specs[i] for i in sources]
+        fallthrough = {apex: zones for spec in specs for apex, zones in _fallthrough(spec).items()}
+        is_whole = not isinstance(specs[0], ClusterSpec)
         if len(sources) == 1:
             only = sources[0]
-            return Backend(lambda: maps[only], fallthrough)
-        return Backend(lambda: {apex: zone for i in sources for apex, zone in maps[i].items()}, fallthrough)
+            return Backend(lambda: maps[only], fallthrough, is_whole)
+        return Backend(lambda: {apex: zone for i in sources for apex, zone in maps[i].items()}, fallthrough, is_whole)
 
     def _serial_cell(self, zone: Zone) -> list[bytes]:
         return self._serials.setdefault(zone, [zone.serial.to_bytes(4)])
+
+
+def _fallthrough(spec: SourceSpec) -> dict[bytes, tuple[bytes, ...]]:
+    return fallthrough_of(spec) if isinstance(spec, HostsSpec) else dict.fromkeys(spec.zones, spec.fallthrough)
+
+
+def _dismantled(gone: Iterable[Source]) -> Iterator[None]:
+    """The steps that take apart sources that nothing is answered from any more."""
+    return (step for source in gone if not isinstance(source, FileSource) for step in source.dismantle())

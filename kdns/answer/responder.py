@@ -19,7 +19,7 @@ from kdns.answer.compiler import ID_OCTETS, Frame, Reply, compile_error, compile
 from kdns.answer.form import form_of
 from kdns.answer.outside import Asked, Outside, Pending
 from kdns.answer.shape import Keys, entry_of, form_key, frame_of, key_for, keys_of, opt_of, question_of
-from kdns.answer.site import Passage, Site
+from kdns.answer.site import Decider, Passage, Site
 from kdns.answer.table import GENERATION, Entry, ReplyTable, SerialSplice
 from kdns.observe.counters import DROPPED, TCP_COUNTERS
 from kdns.wire.iana import EDE, Rcode, RRClass, RRType
@@ -79,7 +79,7 @@ class Responder:
         self.table = ReplyTable(generation)
         self.ready = False
         self._sites = {apex: site for site in sites for apex in site.zones}
-        self._deciders: list[tuple[bytes, Zone | None]] = []
+        self._deciders: list[Decider] = []
         self._rng = rng
         self._serial_cell = serial_cell
         self._on_failure = on_failure
@@ -101,12 +101,12 @@ class Responder:
 
     def _set_deciders(self) -> None:
         deciders = {
-            apex: zone
+            decider.apex: decider
             for site in self._sites.values()
-            for apex, zone in site.deciders().items()
-            if self._site(apex) is site
+            for decider in site.deciders()
+            if self._site(decider.apex) is site
         }
-        self._deciders = sorted(deciders.items(), key=lambda item: len(item[0]), reverse=True)
+        self._deciders = sorted(deciders.values(), key=lambda decider: len(decider.apex), reverse=True)
 
     def drop(self, changed: Iterable[Dependency]) -> Iterator[None]:
         """Forget the replies made of what changed, in steps; see ReplyTable.drop."""
@@ -146,10 +146,10 @@ class Responder:
         The question may be any octets, and must not be mistaken.
         """
         qname = question[:-4]
-        for apex, zone in self._deciders:
+        for apex, zone, passing in self._deciders:
             if qname.endswith(apex):
                 ttl = zone.denies(qname) if zone else None
-                if ttl is None:
+                if ttl is None or any(one.denies(qname) is None for one in passing):
                     break
                 return self.table.denials.get((question[-4:], len(question), apex, ttl))
         return self.table.current.get(question + form_key(RD_BIT, payload, tcp))
@@ -186,7 +186,7 @@ class Responder:
         return self._compile(case, Lookup(Rcode.NOERROR, (hinfo(case.query.qname),), lasting=False))
 
     def _zones_or_outside(self, case: _Case) -> Entry | Pending | None:
-        """Clusters, then zone files, then `forward`."""
+        """Hosts, then clusters, then zone files, then `forward`."""
         query, site = case.query, case.site
         passage = site.passage(query.qname)
         if passage.zone is None:
@@ -213,9 +213,9 @@ class Responder:
     def _pend(self, case: _Case, site: Site, passage: Passage, question: bytes, chain: Lookup | None) -> Pending:
         """Wait for the answer to a question that this site forwards.
 
-        Where a zone passed the name on nothing is kept: it may turn up in that zone.
+        Where a cluster passed the name on nothing is kept: it may turn up there.
         """
-        keys = () if passage.passed else case.keys
+        keys = case.keys if passage.lasting else ()
         asked = Asked(case.message, case.query, case.tcp, case.site, keys, chain, passage.exists)
         return self._outside.pending(asked, site, question, case.client[0])
 
@@ -243,7 +243,7 @@ class Responder:
 
     def _deny(self, query: Query, keys: Keys, frame: Frame, opt: bytes, found: Lookup) -> Entry:
         """The denial of a name: one for all names of this length that one zone decides; `kept` finds it."""
-        apex, decider = self._decider(query.qname)
+        apex, decider, _ = self._decider(query.qname)
         denial = found.denial
         if denial is None or denial.zone is not decider:
             return entry_of(query, compile_reply(frame, found, self._rng), found.rcode, opt)
@@ -265,9 +265,9 @@ class Responder:
         reply = compile_reply(stand_in, found, self._rng)
         return entry_of(query, reply, found.rcode, opt, self._splice(reply, found))
 
-    def _decider(self, qname: bytes) -> tuple[bytes, Zone | None]:
-        """As `kept` finds it, for a well-formed name."""
-        return next((item for item in self._deciders if is_subdomain(qname, item[0])), (ROOT, None))
+    def _decider(self, qname: bytes) -> Decider:
+        """As `kept` finds it, for a well-formed name that nobody else knows."""
+        return next((one for one in self._deciders if is_subdomain(qname, one.apex)), Decider(ROOT))
 
     def _refusal(self, query: Query, site: Site | None) -> _Refusal | None:
         if query.qclass != RRClass.IN:

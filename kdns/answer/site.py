@@ -1,8 +1,10 @@
 """A site: one server block, and which of its zones decides a name.
 
-CoreDNS's order holds whatever the order in the Corefile: clusters first, then zone files; among the zones of one
-kind the longest wins. A cluster zone may pass a name on (`fallthrough`): only what owns records there stays, and what
+CoreDNS's order holds whatever the order in the Corefile: hosts first, then clusters, then zone files; among the zones
+of one kind the longest wins. A zone may pass a name on (`fallthrough`): only what owns records there stays, and what
 is not known yet, for that may turn out to own some.
+What is answered after a cluster has passed a name on is not kept: the name may turn up there at any time. Hosts and
+zone files that pass names on change as a whole, rarely, and every reply is forgotten then.
 Not here: the choice among sites, which the responder makes by the longest zone of a block.
 """
 
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from kdns.answer.spec import OutsideSpec
-from kdns.wire.name import suffixes
+from kdns.wire.name import is_subdomain, suffixes
 from kdns.zone.model import Found, Kind, Zone
 from kdns.zone.rrset import RRset
 
@@ -22,10 +24,26 @@ _PASSED_ON = frozenset((Kind.ABSENT, Kind.EMPTY))
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Zones of one kind, by apex; `fallthrough`: for each apex, names below which a denial passes the question on."""
+    """Zones of one kind, by apex.
+
+    fallthrough: for each apex, names below which a denial passes the question on.
+    is_whole: all replies are forgotten when such a zone changes.
+    """
 
     zones: Callable[[], dict[bytes, Zone]]
     fallthrough: Mapping[bytes, tuple[bytes, ...]]
+    is_whole: bool = False
+
+
+class Decider(NamedTuple):
+    """The zone that decides all names of which `apex` is the longest ancestor in a site.
+
+    zone: None where it differs from name to name. passing: asked before, and none of them may know the name.
+    """
+
+    apex: bytes
+    zone: Zone | None = None
+    passing: tuple[Zone, ...] = ()
 
 
 class Passage(NamedTuple):
@@ -35,12 +53,14 @@ class Passage(NamedTuple):
     passed: a zone covers the name, and has passed it on.
     exists: one of those knows it as an empty non-terminal; whoever it is passed on to must not deny it.
     is_outside: no zone decides it, and `forward` takes it.
+    lasting: what it is answered from elsewhere may be kept.
     """
 
     zone: Zone | None
     passed: bool
     exists: bool
     is_outside: bool = False
+    lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +87,23 @@ class Site:
         """
         ancestors = suffixes(qname)
         decides: Zone | None = None
-        exists = False
+        exists, lasting = False, True
         for backend in self.backends:
             zones = backend.zones()
             zone = next((zones[apex] for apex in ancestors if apex in zones), None)
             if zone is None:
                 continue
-            decides = zone if decides is None else _Passed(zone, qname if exists else None)
+            decides = zone if lasting and not exists else _Passed(zone, qname if exists else None)
             if not any(apex in ancestors for apex in backend.fallthrough.get(zone.apex, ())):
                 return Passage(decides, False, exists)
             kind = decides.find(qname).kind
             if kind not in _PASSED_ON:
                 return Passage(decides, False, exists)
             exists = exists or kind is Kind.EMPTY
+            lasting = lasting and backend.is_whole
         is_outside = self._is_forwarded(ancestors)
         if decides is None or self.whoami or is_outside:
-            return Passage(None, decides is not None, exists, is_outside)
+            return Passage(None, decides is not None, exists, is_outside, lasting)
         return Passage(decides, False, exists)
 
     def _is_forwarded(self, ancestors: list[bytes]) -> bool:
@@ -93,22 +114,27 @@ class Site:
             for line in self.outside
         )
 
-    def deciders(self) -> dict[bytes, Zone | None]:
-        """For each apex of the site the zone that decides all names of which it is the longest ancestor here.
-
-        None where that differs from name to name because a zone may pass names on.
-        """
+    def deciders(self) -> list[Decider]:
+        """Who decides below each apex of the site, see Decider."""
         apexes = {*self.zones, *(apex for backend in self.backends for apex in backend.zones())}
-        return {apex: self._decider(apex) for apex in apexes}
+        return [self._decider(apex) for apex in apexes]
 
-    def _decider(self, apex: bytes) -> Zone | None:
+    def _decider(self, apex: bytes) -> Decider:
         ancestors = suffixes(apex)
+        passing: list[Zone] = []
         for backend in self.backends:
             zones = backend.zones()
             zone = next((zones[name] for name in ancestors if name in zones), None)
-            if zone is not None:
-                return None if backend.fallthrough.get(zone.apex) else zone
-        return None
+            if zone is None:
+                continue
+            fallthrough = backend.fallthrough.get(zone.apex, ())
+            is_passing = any(name in ancestors for name in fallthrough)
+            if not is_passing and not any(is_subdomain(name, apex) for name in fallthrough):
+                return Decider(apex, zone, tuple(passing))
+            if not is_passing or not backend.is_whole:
+                break
+            passing.append(zone)
+        return Decider(apex)
 
 
 class _Passed:

@@ -1,7 +1,7 @@
 """What the answering side is told of the configuration: sources, and the sites that serve them.
 
-A source is one stream of ZoneDeltas (a `kubernetes` block, a zone file); deltas name it by its index in
-`Specification.sources`. A site is one server block. Not here: the Corefile (kdns.corefile), which
+A source is one stream of ZoneDeltas (a `kubernetes` block, a zone file, a `hosts` line); deltas name it by its index
+in `Specification.sources`. A site is one server block. Not here: the Corefile (kdns.corefile), which
 kdns.server.assembly turns into this.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kdns.zone.cluster import PodNames
+from kdns.zone.hosts import HostsSpec
 
 MAX_UDP_OCTETS = 1232  # what crosses every path unfragmented (DNS flag day 2020); `bufsize` changes it
 NEGATIVE_TTL = 5  # at most this long may a denial of a cluster name be believed
@@ -45,7 +46,7 @@ class FileSpec:
         return (self.apex,)
 
 
-SourceSpec = ClusterSpec | FileSpec
+SourceSpec = ClusterSpec | FileSpec | HostsSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class OutsideSpec:
 class SiteSpec:
     """One server block: the names it takes (folded apexes) and what answers them, in order.
 
-    sources: indexes into Specification.sources, clusters before files (CoreDNS's fixed order).
+    sources: indexes into Specification.sources; whatever their order, hosts come first, then clusters, then files.
     any_hinfo: the `any` directive: ANY is answered HINFO without a lookup (RFC 8482).
     whoami: names that nothing else answers are answered with the client's address.
     max_udp_octets: cap on UDP replies (`bufsize`).

@@ -155,7 +155,8 @@ def _check_source(index: int, plan: SourcePlan, findings: Findings) -> None:
     paths = source.paths()
     seen = stamps(paths)
     missing = [path for path, stamp in seen.items() if stamp is None]
-    findings.errors += [f"{path}: no such file" for path in sorted(missing)]
+    if not source.is_optional:
+        findings.errors += [f"{path}: no such file" for path in sorted(missing)]
     findings.files |= paths
     if isinstance(plan, ClusterPlan) or not missing:
         events = Events(read=[path for path in sorted(paths) if seen[path] is not None])

@@ -13,11 +13,13 @@ from typing import Protocol
 
 from kdns.answer.spec import ClusterSpec, FileSpec, OutsideSpec, SiteSpec, SourceSpec, Specification
 from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, Position, ServerBlock, Settings, ZoneFile
+from kdns.corefile.plugins import Hosts
 from kdns.observe.querylog import LoggedBlock, LogRule, QueryLog
 from kdns.server.admin import AdminPlan, admin_plan
 from kdns.server.forwarding import GroupPlan, group_plan, loop_plan, refuse_two_trusts
 from kdns.server.sockets import WILDCARD_HOSTS, Address
 from kdns.zone.cluster import PodNames
+from kdns.zone.hosts import HostsSpec
 
 Resolve = Callable[[str], Sequence[str]]
 Machine = Callable[[], Sequence[str]]
@@ -39,7 +41,9 @@ PENDING: dict[str, Callable[[ServerBlock], Sequence[_Placed | None]]] = {
     "minimal": lambda block: (block.minimal,),
     "template": lambda block: block.templates,
     "transfer": lambda block: block.transfer,
-    "hosts": lambda block: (block.hosts,),
+    "hosts { fallthrough_unsupported }": lambda block: [
+        line for line in (block.hosts,) if line and line.fallthrough_unsupported
+    ],
     "forward { next }": lambda block: [line for line in block.forward if line.next_rcodes or line.next_on_nodata],
     "forward { max_connect_attempts }": lambda block: [line for line in block.forward if line.max_connect_attempts],
     "forward { max_idle_conns }": lambda block: [line for line in block.forward if line.max_idle],
@@ -69,7 +73,14 @@ class FilePlan:
     apex: bytes
 
 
-SourcePlan = ClusterPlan | FilePlan
+@dataclass(frozen=True, slots=True)
+class HostsPlan:
+    """A hosts file to be read, and the lines of the same form that the Corefile has."""
+
+    hosts: Hosts
+
+
+SourcePlan = ClusterPlan | FilePlan | HostsPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +161,22 @@ class _Assembler:
     specs: list[SourceSpec] = field(default_factory=list)
 
     def site(self, block: ServerBlock, group: int) -> SiteSpec:
+        hosts = [self._hosts(block.hosts)] if block.hosts else []
         clusters = [self._cluster(block.kubernetes)] if block.kubernetes else []
         files = [self._file(file, apex) for file in block.files for apex in file.zones]
         return SiteSpec(
             zones=block.zones,
-            sources=(*clusters, *files),
+            sources=(*hosts, *clusters, *files),
             any_hinfo=block.any,
             whoami=block.whoami,
             max_udp_octets=block.bufsize,
             group=group if block.forward else None,
             outside=tuple(OutsideSpec(line.zone, line.excluded) for line in block.forward),
         )
+
+    def _hosts(self, hosts: Hosts) -> int:
+        spec = HostsSpec(hosts.zones, hosts.ttl, not hosts.no_reverse, hosts.fallthrough or ())
+        return self._number(HostsPlan(hosts), spec)
 
     def _cluster(self, kubernetes: Kubernetes) -> int:
         spec = ClusterSpec(

@@ -37,7 +37,7 @@ from kdns.server.publisher import Publisher, Subscriber
 from kdns.server.reading import Reading
 from kdns.server.slots import Serials, Slots
 from kdns.server.sockets import Address
-from kdns.server.sources import FileSource, Source, make_source, schema_options, time_of_change
+from kdns.server.sources import FileSource, HostsSource, Source, make_source, schema_options, time_of_change
 from kdns.server.status import Statuses
 from kdns.server.visible import Visibility
 from kdns.server.watch import stamps
@@ -328,6 +328,8 @@ class Control:
 
     def _lacks(self, place: int, source: Source, seen: Mapping[str, Stamp | None], may_be_empty: bool) -> bool:
         """Whether something of a source is missing or broken; says what is missing."""
+        if source.is_optional and may_be_empty:
+            return bool(source.unread)
         stamps = {path: seen.get(path) for path in self._paths[place]}
         missing = [path for path, stamp in stamps.items() if stamp is None or not (stamp.size or may_be_empty)]
         for path in missing:
@@ -424,7 +426,7 @@ class Control:
         if isinstance(source, ApiSource):
             source.announce(status)
         else:
-            status.published = Former(0, 0 if isinstance(source, FileSource) else source.serial or 0)
+            status.published = Former(0, 0 if isinstance(source, _WHOLE) else source.serial or 0)
 
     def _image(self) -> Iterator[ZoneDelta]:
         """Everything of all sources, in parts; counts it on the way. What is not known is not said to be empty."""
@@ -440,7 +442,7 @@ class Control:
 
     def _note_serials(self) -> None:
         for source in self._sources:
-            if not isinstance(source, FileSource) and source.serial is not None:
+            if not isinstance(source, _WHOLE) and source.serial is not None:
                 self._plan.serials.note(source.serial)
 
     def _tell_visible(self, publisher: Publisher) -> None:
@@ -458,7 +460,7 @@ class Control:
 
     def _tell_ready(self) -> None:
         for source, (services, rrsets) in zip(self._sources, self._sizes, strict=True):
-            size = f"{rrsets} rrsets" if isinstance(source, FileSource) else f"{services} services"
+            size = f"{rrsets} rrsets" if isinstance(source, _WHOLE) else f"{services} services"
             self._log.info(f"{source}: {size} from {source.origins}")
             if isinstance(source, ApiSource) and source.lacks:
                 missing = f"{source.progress()}: names that depend on what is missing are SERVFAIL until it is known"
@@ -491,6 +493,7 @@ def _why_given_up(api: ApiSource, situation: Situation) -> str:
     return f"{api.origins} has told nothing for {api.startup_timeout:g} s, and {snapshot}"
 
 
+_WHOLE = FileSource | HostsSource  # they change as a whole, and their serials are their own
 _STOP = "stop"
 _LOG: dict[Severity, Callable[[Log, str], None]] = {
     Severity.INFO: Log.info,

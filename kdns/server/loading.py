@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from kdns.answer.engine import Engine, FileSource
+from kdns.answer.engine import ClusterSource, Engine
 from kdns.server.feed import Change, MalformedMessage, Scope
 from kdns.zone.delta import ZoneDelta
 
@@ -30,12 +30,12 @@ def _load_image(engine: Engine, change: Change, parts: Iterator[ZoneDelta]) -> S
 
 def _load_source(engine: Engine, change: Change, parts: Iterator[ZoneDelta]) -> Steps:
     source = engine.new_source(change.source)
-    if not isinstance(source, FileSource):
+    if isinstance(source, ClusterSource):
         raise MalformedMessage("a cluster as a source of its own: it changes by deltas and images")
     for part in parts:
         source.load(part)
         yield
-    engine.publish_source(change.source, source)
+    yield from engine.publish_source(change.source, source)
 
 
 def _load_delta(engine: Engine, _: Change, parts: Iterator[ZoneDelta]) -> Steps:

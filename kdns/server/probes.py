@@ -88,6 +88,6 @@ def _complaint(ask: Ask, plan: LoopPlan, apex: bytes) -> str:
         f'plugin/loop: Loop ({address_text(ask.client)} -> {plan.where}) detected for zone "{to_text(apex)}", see'
         f' https://coredns.io/plugins/loop#troubleshooting. Query: "HINFO {to_text(ask.question[:-_QUESTION_TAIL])}".'
         " What kdns forwards comes back to it: name upstreams in `forward` that do not ask this server (where it"
-        " takes /etc/resolv.conf from a node, a stub resolver at 127.0.0.53 is the usual reason: give kubelet the file with"
-        " the real ones, `resolvConf: /run/systemd/resolve/resolv.conf`)"
+        " takes /etc/resolv.conf from a node, a stub resolver at 127.0.0.53 is the usual reason: give kubelet the"
+        " file with the real ones, `resolvConf: /run/systemd/resolve/resolv.conf`)"
     )

@@ -16,7 +16,7 @@ from kdns.kube.objects import Change
 from kdns.kube.problem import ManifestError
 from kdns.kube.schema import SchemaOptions
 from kdns.kube.store import ClusterStore
-from kdns.server.assembly import FilePlan, SourcePlan
+from kdns.server.assembly import FilePlan, HostsPlan, SourcePlan
 from kdns.server.feed import Scope
 from kdns.server.files import Events, Stamp
 from kdns.server.reading import Reading
@@ -25,6 +25,7 @@ from kdns.wire.iana import RRType
 from kdns.wire.name import to_text
 from kdns.zone import masterfile
 from kdns.zone.delta import ZoneDelta, is_ahead
+from kdns.zone.hosts import HostsEntry, parse_hosts, rrsets_of
 from kdns.zone.masterfile import MasterFile, ZoneFileError
 from kdns.zone.rrset import RRset
 
@@ -37,11 +38,13 @@ class ManifestSource:
     """A cluster read from manifests.
 
     former_serial: the serial that clients have seen last, whoever published it.
+    is_optional: whether kdns starts without what its files say.
     broken: for each file that could not be used last, why. unread: files that changed while they were read.
     """
 
     def __init__(self, index: int, kubernetes: Kubernetes, former_serial: int | None) -> None:
         self.is_watched = True
+        self.is_optional = False
         self.broken: dict[str, str] = {}
         self.unread: set[str] = set()
         self._patterns = kubernetes.manifests
@@ -176,6 +179,7 @@ class FileSource:
 
     def __init__(self, index: int, plan: FilePlan) -> None:
         self.is_watched = plan.file.is_watched
+        self.is_optional = False
         self.broken: dict[str, str] = {}
         self.unread: set[str] = set()
         self.origins = plan.file.path
@@ -256,13 +260,91 @@ class FileSource:
             )
 
 
-Source = ManifestSource | FileSource
+class HostsSource:
+    """A hosts file and the lines of a Corefile. `broken` and `unread` as in ManifestSource.
+
+    The file may be missing, or not be readable: it holds nothing until it can be read.
+    """
+
+    def __init__(self, index: int, plan: HostsPlan) -> None:
+        hosts = plan.hosts
+        self.is_watched = hosts.reload_ns != 0
+        self.is_optional = True
+        self.broken: dict[str, str] = {}
+        self.unread: set[str] = set()
+        self._index = index
+        self._path = hosts.path
+        self._inline = tuple(HostsEntry(entry.address, entry.names) for entry in hosts.inline)
+        self._entries: tuple[HostsEntry, ...] | None = None  # of the file, once it has been read
+        self._serial = 1
+
+    def __str__(self) -> str:
+        return f"hosts {self._path}".strip()
+
+    @property
+    def origins(self) -> str:
+        """Where the data comes from, as configured."""
+        return " and ".join(filter(None, (self._path, "the Corefile" if self._inline else "")))
+
+    def paths(self) -> set[str]:
+        """The file."""
+        return {self._path} if self._path else set()
+
+    def holds(self, path: str) -> bool:
+        """Whether data of this file is served."""
+        return self._entries is not None and path == self._path
+
+    def image(self) -> Iterator[ZoneDelta]:
+        """The whole, in parts: one at the least, for to know that there is nothing is to know."""
+        rrsets = tuple(rrsets_of((*self._inline, *(self._entries or ()))))
+        for start in range(0, max(1, len(rrsets)), ZONE_PART_RRSETS):
+            part = rrsets[start : start + ZONE_PART_RRSETS]
+            yield ZoneDelta(self._index, self._serial, start == 0, part)
+
+    def read(self, paths: set[str], events: Events, stamps: Stamps, serial: int, first: bool) -> Reading:
+        """As ManifestSource.read; `serial` is that of denials."""
+        reading = Reading()
+        if not paths.intersection(events.read):
+            return reading
+        self.unread.clear()
+        try:
+            with contents(self._path, stamps.get(self._path)) as data:
+                said = parse_hosts(str(data, "utf-8", "replace"), self._path)
+        except FileMoved:
+            self.unread.add(self._path)
+        except OSError as error:
+            self.broken[self._path] = explain(self._path, error)
+            reading.errors.append(self.broken[self._path])
+        else:
+            self.broken.clear()
+            reading.remarks += map(str, said.remarks)
+            self._take(said.entries, serial, first, reading)
+        return reading
+
+    def ignored(self) -> str:
+        """What is ignored has been remarked on."""
+        return ""
+
+    def _take(self, entries: tuple[HostsEntry, ...], serial: int, first: bool, reading: Reading) -> None:
+        before, self._entries = self._entries, entries
+        if before == entries:
+            reading.unchanged = [self._path]
+            return
+        self._serial = serial if is_ahead(serial, self._serial) else self._serial + 1
+        if not first:
+            reading.scope, reading.parts = Scope.SOURCE, self.image()
+            reading.what = f"{sum(len(entry.names) for entry in entries)} names"
+
+
+Source = ManifestSource | FileSource | HostsSource
 
 
 def make_source(index: int, plan: SourcePlan, former_serial: int | None = None) -> Source:
     """The source that reads the files of a plan."""
     if isinstance(plan, FilePlan):
         return FileSource(index, plan)
+    if isinstance(plan, HostsPlan):
+        return HostsSource(index, plan)
     return ManifestSource(index, plan.kubernetes, former_serial)
 
 

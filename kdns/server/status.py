@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kdns.observe.status import COUNTERS, Word
-from kdns.server.assembly import ClusterPlan, SourcePlan
+from kdns.server.assembly import ClusterPlan, HostsPlan, SourcePlan
 from kdns.server.birth import Former
 from kdns.wire.name import to_text
 
@@ -126,12 +126,19 @@ def origins_of(sources: Sequence[SourcePlan]) -> tuple[Origin, ...]:
     seen: Counter[str] = Counter()
     origins = []
     for source in sources:
-        zones = source.kubernetes.zones if isinstance(source, ClusterPlan) else (source.apex,)
-        zone = to_text(zones[0])
+        zones = _zones(source)
+        zone = f"hosts {source.hosts.path}".strip() if isinstance(source, HostsPlan) else to_text(zones[0])
         seen[zone] += 1
         label = zone if seen[zone] == 1 else f"{zone} ({seen[zone]})"
         origins.append(_origin(source, label, frozenset(zones)))
     return tuple(origins)
+
+
+def _zones(source: SourcePlan) -> tuple[bytes, ...]:
+    """Of hosts none: they share theirs with whatever they pass names on to."""
+    if isinstance(source, HostsPlan):
+        return ()
+    return source.kubernetes.zones if isinstance(source, ClusterPlan) else (source.apex,)
 
 
 def _origin(source: SourcePlan, label: str, zones: frozenset[bytes]) -> Origin:

@@ -20,7 +20,7 @@ LINES = {
     "minimal": "minimal",
     "template": "template IN A {\n        rcode NXDOMAIN\n    }",
     "transfer": "transfer {\n        to *\n    }",
-    "hosts": "hosts",
+    "hosts { fallthrough_unsupported }": "hosts {\n        fallthrough\n        fallthrough_unsupported\n    }",
     "forward { next }": "forward . 127.0.0.1 {\n        next NXDOMAIN\n    }",
     "forward { max_connect_attempts }": "forward . 127.0.0.1 {\n        max_connect_attempts 2\n    }",
     "forward { max_idle_conns }": "forward . 127.0.0.1 {\n        max_idle_conns 2\n    }",
