@@ -61,6 +61,8 @@ HEALTH_DURATION = "coredns_health_request_duration_seconds"
 HEALTH_FAILURES = "coredns_health_request_failures_total"
 RELOAD_FAILED = "coredns_reload_failed_total"
 RELOAD_VERSION = "coredns_reload_version_info"
+HOSTS_ENTRIES = "coredns_hosts_entries"
+HOSTS_TIME = "coredns_hosts_reload_timestamp_seconds"
 
 DROPPED = "kdns_dns_dropped_total"
 SEND_FAILURES = "kdns_dns_send_failures_total"
@@ -134,8 +136,8 @@ COREDNS: dict[str, Family] = {
     "coredns_proxy_conn_cache_hits_total": _counter("Connections that were used again.", *_UPSTREAM, "proto"),
     "coredns_proxy_conn_cache_misses_total": _counter("Connections that had to be made.", *_UPSTREAM, "proto"),
     "coredns_autopath_success_total": _counter("Queries for which the search path was completed.", "server"),
-    "coredns_hosts_entries": _gauge("Names and addresses in hosts files."),
-    "coredns_hosts_reload_timestamp_seconds": _gauge("When the hosts files were read last."),
+    HOSTS_ENTRIES: _gauge("Names and addresses in hosts files."),
+    HOSTS_TIME: _gauge("When the hosts files were read last."),
     "coredns_acl_blocked_requests_total": _counter("Queries refused by `acl`.", *_WHERE),
     "coredns_acl_filtered_requests_total": _counter("Queries answered with nothing by `acl`.", *_WHERE),
     "coredns_acl_allowed_requests_total": _counter("Queries let pass by `acl`.", "server", "view"),

@@ -51,6 +51,8 @@ class Word(IntEnum):
     FAILED_STATUS = 24  # ... and those that the API server answered with an error
     SERIAL = 25  # one more than the SOA serial of what is published of an API server; 0: nothing was
     LACKING_NAMESPACES = 26  # in how many of the namespaces LACKS is so; 0: in the whole cluster
+    HOSTS_NAMES = 27  # names of a hosts file, and of the lines in the Corefile
+    HOSTS_READ_AT = 28  # unix time when the file was read last; 0: it never was
 
 
 class StatusMetric(NamedTuple):

@@ -369,6 +369,8 @@ class Control:
             paths = self._paths[place]
             reading = source.read(paths, events, seen, time_of_change(paths, seen), is_first)
             self._tell(source, reading, told)
+            if isinstance(source, HostsSource):
+                source.report(self._plan.statuses[place])
             readings.append((place, source, reading))
         return readings
 

@@ -28,7 +28,7 @@ from kdns.server.queues import queue_samples
 from kdns.server.readiness import reasons_not_ready
 from kdns.server.reloading import HASH_NAME
 from kdns.server.slots import Slot
-from kdns.server.status import SourceStatus
+from kdns.server.status import SourceStatus, Statuses
 
 _NO_FLEET = "none is left"
 _WORKER_STATES = ("missing", "starting", "ready", "draining")
@@ -108,7 +108,19 @@ def _samples(view: View) -> dict[Sample, float]:
         for address, binding in fleet.bindings.items():
             found |= queue_samples(str(address), binding.udp)
         found |= _snapshot_time(fleet.plan.settings.snapshot)
+        found |= _hosts(fleet.statuses)
     return found
+
+
+def _hosts(statuses: Statuses) -> dict[Sample, float]:
+    """Of all hosts files together, as CoreDNS tells it; nothing where there are none."""
+    rows = [one for one in statuses if one.origin.is_hosts]
+    if not rows:
+        return {}
+    return {
+        Sample(families.HOSTS_ENTRIES): sum(one[Word.HOSTS_NAMES] for one in rows),
+        Sample(families.HOSTS_TIME): max(one[Word.HOSTS_READ_AT] for one in rows),
+    }
 
 
 def _snapshot_time(path: str) -> dict[Sample, float]:

@@ -7,6 +7,7 @@ kdns.server.watch; does not watch them. Not here: clusters that an API server te
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from kdns.corefile import Kubernetes, PodMode
@@ -16,10 +17,12 @@ from kdns.kube.objects import Change
 from kdns.kube.problem import ManifestError
 from kdns.kube.schema import SchemaOptions
 from kdns.kube.store import ClusterStore
+from kdns.observe.status import Word
 from kdns.server.assembly import FilePlan, HostsPlan, SourcePlan
 from kdns.server.feed import Scope
 from kdns.server.files import Events, Stamp
 from kdns.server.reading import Reading
+from kdns.server.status import SourceStatus
 from kdns.server.watch import FileMoved, contents, expand
 from kdns.wire.iana import RRType
 from kdns.wire.name import to_text
@@ -277,6 +280,7 @@ class HostsSource:
         self._inline = tuple(HostsEntry(entry.address, entry.names) for entry in hosts.inline)
         self._entries: tuple[HostsEntry, ...] | None = None  # of the file, once it has been read
         self._serial = 1
+        self._read_at = 0
 
     def __str__(self) -> str:
         return f"hosts {self._path}".strip()
@@ -317,6 +321,7 @@ class HostsSource:
             reading.errors.append(self.broken[self._path])
         else:
             self.broken.clear()
+            self._read_at = int(time.time())
             reading.remarks += map(str, said.remarks)
             self._take(said.entries, serial, first, reading)
         return reading
@@ -324,6 +329,11 @@ class HostsSource:
     def ignored(self) -> str:
         """What is ignored has been remarked on."""
         return ""
+
+    def report(self, status: SourceStatus) -> None:
+        """Say how many names there are, and when the file was read."""
+        status[Word.HOSTS_NAMES] = sum(len(entry.names) for entry in (*self._inline, *(self._entries or ())))
+        status[Word.HOSTS_READ_AT] = self._read_at
 
     def _take(self, entries: tuple[HostsEntry, ...], serial: int, first: bool, reading: Reading) -> None:
         before, self._entries = self._entries, entries

@@ -26,7 +26,7 @@ class Origin:
 
     is_cluster: it is made of Kubernetes objects. is_watched: they come from an API server.
     zones: its apexes. access: which API server, as configured; "" for files.
-    namespaces: the only ones that are watched; none for all.
+    namespaces: the only ones that are watched; none for all. is_hosts: it is a `hosts` line.
     """
 
     label: str
@@ -35,6 +35,7 @@ class Origin:
     zones: frozenset[bytes] = frozenset()
     access: str = ""
     namespaces: frozenset[str] = frozenset()
+    is_hosts: bool = False
 
 
 class SourceStatus:
@@ -143,7 +144,7 @@ def _zones(source: SourcePlan) -> tuple[bytes, ...]:
 
 def _origin(source: SourcePlan, label: str, zones: frozenset[bytes]) -> Origin:
     if not isinstance(source, ClusterPlan):
-        return Origin(label, False, False, zones)
+        return Origin(label, False, False, zones, is_hosts=isinstance(source, HostsPlan))
     kubernetes = source.kubernetes
     if not kubernetes.is_watched:
         return Origin(label, True, False, zones)

@@ -8,6 +8,7 @@ import pytest
 
 from kdns.wire.name import from_text
 from tests.support.engines import CLUSTER, Served, cluster, files
+from tests.support.forwarding import forwarding
 from tests.support.messages import opt, query
 from tests.support.shop import SUBTREES, WEB, same, twice
 from tests.support.subtrees import alias, owner, service
@@ -178,3 +179,13 @@ def test_a_name_with_a_zone_inside_one_label_is_not_in_the_zone(of: str) -> None
     assert served.dig(inside).rcode == "REFUSED"
     assert len(inside) == len(b"\x02xx" + apex)
     assert served.dig(pack("B", 2) + b"xx" + apex).rcode == "NXDOMAIN"
+
+
+def test_a_cluster_that_passes_on_its_reverse_names_denies_the_others_from_what_is_kept() -> None:
+    """The block of every default Corefile."""
+    served = forwarding(*SUBTREES)
+    names = [f"{letter}.www.example.com.svc.cluster.local" for letter in "abc"]
+    assert {served.dig(name).rcode for name in names} == {"NXDOMAIN"}
+    questions = [from_text(name) + b"\0\1\0\1" for name in names]
+    assert None not in [served.responder.kept(question, 0, False) for question in questions]
+    assert served.responder.kept(from_text("9.9.9.9.in-addr.arpa") + b"\0\x0c\0\1", 0, False) is None
