@@ -267,8 +267,9 @@ class Engine:
         if files:
             backends.append(self._backend(tuple(files)))
         return Site(
-            spec.zones, tuple(backends), spec.any_hinfo, spec.whoami, spec.max_udp_octets, spec.group, spec.outside
-        )
+            spec.zones, tuple(backends), spec.any_hinfo, spec.whoami, spec.max_udp_octets, spec.group, spec.outside,
+            spec.chaos,
+        )  # fmt: skip
 
     def _backend(self, sources: tuple[int, ...]) -> Backend:
         maps = self._zone_maps

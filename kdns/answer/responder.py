@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from kdns.answer.chaos import chaos_reply, texts
 from kdns.answer.compiler import ID_OCTETS, Frame, Reply, compile_error, compile_reply
 from kdns.answer.form import form_of
 from kdns.answer.outside import Asked, Outside, Pending
@@ -169,6 +170,11 @@ class Responder:
             opt = opt_of(query, site, query.rcode)
             reply = compile_error(frame_of(query, site, tcp, opt), query.rcode)
             return entry_of(query, reply, query.rcode, opt)
+        if query.qclass == RRClass.CH and site is not None and site.chaos is not None:
+            found = texts(site.chaos, query)
+            if found is not None:
+                opt = opt_of(query, site, 0)
+                return entry_of(query, chaos_reply(frame_of(query, site, tcp, opt), found), 0, opt)
         refusal = self._refusal(query, site)
         if refusal or site is None:
             return self._refuse(query, site, tcp, refusal or _NOT_OURS)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kdns.answer.chaos import ChaosSpec
 from kdns.answer.spec import OutsideSpec
 from kdns.wire.name import is_subdomain, suffixes
 from kdns.zone.model import Found, Kind, Zone
@@ -74,6 +75,7 @@ class Site:
     max_udp_octets: int
     group: int | None = None
     outside: tuple[OutsideSpec, ...] = ()
+    chaos: ChaosSpec | None = None
 
     def zone_of(self, qname: bytes) -> Zone | None:
         """The zone that decides a folded name, None if the name is in no zone of the site; see `passage`."""

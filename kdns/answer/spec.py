@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from kdns.answer.chaos import ChaosSpec
 from kdns.zone.cluster import PodNames
 from kdns.zone.hosts import HostsSpec
 
@@ -69,7 +70,7 @@ class SiteSpec:
     whoami: names that nothing else answers are answered with the client's address.
     max_udp_octets: cap on UDP replies (`bufsize`).
     group: under which index the forwarder knows the block's `forward` and `cache` lines; None without `forward`.
-    outside: those `forward` lines.
+    outside: those `forward` lines. chaos: what names of class CH say of the server, if they are answered.
     """
 
     zones: tuple[bytes, ...]
@@ -79,6 +80,7 @@ class SiteSpec:
     max_udp_octets: int = MAX_UDP_OCTETS
     group: int | None = None
     outside: tuple[OutsideSpec, ...] = ()
+    chaos: ChaosSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

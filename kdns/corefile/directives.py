@@ -44,7 +44,16 @@ from kdns.corefile.options import (
 from kdns.corefile.parser import Statement
 from kdns.corefile.refused import REFUSED
 from kdns.corefile.rewriting import parse_rewrite, print_rewrite
-from kdns.corefile.single import parse_loop, parse_minimal, parse_nsid, parse_reload, print_nsid, print_reload
+from kdns.corefile.single import (
+    parse_chaos,
+    parse_loop,
+    parse_minimal,
+    parse_nsid,
+    parse_reload,
+    print_chaos,
+    print_nsid,
+    print_reload,
+)
 from kdns.corefile.template import parse_template, print_template
 from kdns.corefile.zones import parse_zones, zone_text
 
@@ -337,6 +346,14 @@ def _print_nsid(block: ServerBlock) -> list[str]:
     return print_nsid(block.nsid) if block.nsid else []
 
 
+def _chaos(block: ServerBlock, statement: Statement) -> ServerBlock:
+    return replace(block, chaos=parse_chaos(statement))
+
+
+def _print_chaos(block: ServerBlock) -> list[str]:
+    return print_chaos(block.chaos) if block.chaos else []
+
+
 def _acl(block: ServerBlock, statement: Statement) -> ServerBlock:
     return replace(block, acl=(*block.acl, parse_acl(statement, block.zones)))
 
@@ -422,6 +439,7 @@ DIRECTIVES: dict[str, Directive] = {
     "log": Directive(Option(_log, repeats=True, has_body=True), _print_logs),
     "acl": Directive(Option(_acl, repeats=True, has_body=True), _print_acls),
     "any": Directive(Option(_any), lambda block: ["any"] if block.any else []),
+    "chaos": Directive(Option(_chaos), _print_chaos),
     "loadbalance": Directive(Option(_loadbalance, has_body=True), _print_loadbalance),
     "cache": Directive(Option(_cache, has_body=True), _print_cache),
     "rewrite": Directive(Option(_rewrite, repeats=True, has_body=True), _print_rewrites),

@@ -19,6 +19,7 @@ from kdns.corefile.plugins import (
     Acl,
     Autopath,
     Cache,
+    Chaos,
     Forward,
     Hosts,
     Loop,
@@ -237,6 +238,7 @@ class ServerBlock:
     log: tuple[Log, ...] = ()
     acl: tuple[Acl, ...] = ()
     any: bool = False
+    chaos: Chaos | None = None
     loadbalance: bool = False
     cache: Cache | None = None
     rewrite: tuple[RewriteRule, ...] = ()

@@ -1,9 +1,9 @@
 """What the directives say that decide about queries and about names outside of our zones, as values.
 
-forward, cache, loop, reload, hosts, rewrite, template, autopath, acl, nsid, minimal, transfer. The rules are those of
-kdns.corefile.model: names of zones are folded wire names, values are immutable and compare by what they mean,
-defaults are CoreDNS's unless a comment says otherwise. Times are nanoseconds where the name ends in `_ns`, else
-seconds.
+forward, cache, loop, reload, hosts, rewrite, template, autopath, acl, chaos, nsid, minimal, transfer. The rules are
+those of kdns.corefile.model: names of zones are folded wire names, values are immutable and compare by what they
+mean, defaults are CoreDNS's unless a comment says otherwise. Times are nanoseconds where the name ends in `_ns`,
+else seconds.
 Not here: how they are read and printed (a module for each); what they do.
 """
 
@@ -382,6 +382,15 @@ class Acl:
 
     zones: tuple[bytes, ...]
     rules: tuple[AclRule, ...] = ()
+    position: Position = field(default=Position(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Chaos:
+    """`chaos`: names of class CH say who this server is. version: empty for kdns's own. authors: none for kdns's."""
+
+    version: str = ""
+    authors: tuple[str, ...] = ()
     position: Position = field(default=Position(), compare=False)
 
 

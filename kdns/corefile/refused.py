@@ -27,7 +27,6 @@ REFUSED: Mapping[str, str] = {
     "dnstap": "kdns does not speak dnstap: remove the line, and use `log`",
     "local": "remove the line; `template IN A localhost` answers such names where somebody asks for them",
     "dns64": "`forward` to a resolver that does DNS64 (RFC 6147), and remove the line",
-    "chaos": "kdns does not tell its version and authors: remove the line",
     "tsig": "kdns has no TSIG: limit `transfer` and `acl` by address",
     "header": "kdns sets the flags of its replies as the RFCs say: remove the line",
     "dnssec": _NO_SIGNING,

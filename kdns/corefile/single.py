@@ -1,8 +1,9 @@
-"""The directives that are one line: `loop`, `reload`, `nsid` and `minimal`.
+"""The directives that are one line: `loop`, `reload`, `nsid`, `chaos` and `minimal`.
 
     loop
     reload [INTERVAL [JITTER]]
     nsid [DATA...]
+    chaos [VERSION [AUTHORS...]]
     minimal
 
 In: statements. Out: values of kdns.corefile.plugins, and back to lines.
@@ -15,10 +16,11 @@ from kdns.corefile.environment import write
 from kdns.corefile.errors import CorefileError
 from kdns.corefile.options import duration, no_arguments
 from kdns.corefile.parser import Statement
-from kdns.corefile.plugins import DEFAULT_JITTER_NS, DEFAULT_RELOAD_NS, Loop, Minimal, Nsid, Reload
+from kdns.corefile.plugins import DEFAULT_JITTER_NS, DEFAULT_RELOAD_NS, Chaos, Loop, Minimal, Nsid, Reload
 
 MIN_RELOAD_NS = 2 * 10**9  # CoreDNS's own limit, and so is the next one
 MIN_JITTER_NS = 10**9
+MAX_CHAOS_OCTETS = 255  # of a character-string (RFC 1035 section 3.3); CoreDNS cuts it there
 MAX_NSID_OCTETS = 255  # it goes into every reply that asks for it; CoreDNS has no limit
 
 
@@ -63,6 +65,21 @@ def parse_nsid(statement: Statement) -> Nsid:
     if len(data.encode()) > MAX_NSID_OCTETS:
         raise CorefileError(statement.arguments[0].position, f"`nsid` takes at most {MAX_NSID_OCTETS} octets")
     return Nsid(data, statement.position)
+
+
+def parse_chaos(statement: Statement) -> Chaos:
+    """`chaos [VERSION [AUTHORS...]]`. Raises CorefileError."""
+    for argument in statement.arguments:
+        if len(argument.text.encode()) > MAX_CHAOS_OCTETS:
+            raise CorefileError(argument.position, f"a text of `chaos` has at most {MAX_CHAOS_OCTETS} octets")
+    version, *authors = [argument.text for argument in statement.arguments] or [""]
+    return Chaos(version, tuple(authors), statement.position)
+
+
+def print_chaos(chaos: Chaos) -> list[str]:
+    """The line of the directive."""
+    words = (chaos.version, *chaos.authors) if chaos.version or chaos.authors else ()
+    return [" ".join(["chaos", *map(write, words)])]
 
 
 def print_nsid(nsid: Nsid) -> list[str]:

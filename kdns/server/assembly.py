@@ -1,19 +1,22 @@
 """The configuration model to what the processes need: a specification for the engine, addresses, sources to read.
 
-In: a Corefile, and callables that know this machine's addresses. Out: a Plan. No IO of its own. Sources are
-numbered once: two ports that serve the same cluster, or the same zone file, share its data.
+In: a Corefile, and callables that know this machine's addresses. Out: a Plan. No IO, but for the host's name. Sources
+are numbered once: two ports that serve the same cluster, or the same zone file, share its data.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Protocol
 
+from kdns import __version__
+from kdns.answer.chaos import ChaosSpec
 from kdns.answer.spec import ClusterSpec, FileSpec, OutsideSpec, SiteSpec, SourceSpec, Specification
 from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, Position, ServerBlock, Settings, ZoneFile
-from kdns.corefile.plugins import Hosts
+from kdns.corefile.plugins import Chaos, Hosts
 from kdns.observe.querylog import LoggedBlock, LogRule, QueryLog
 from kdns.server.admin import AdminPlan, admin_plan
 from kdns.server.forwarding import GroupPlan, group_plan, loop_plan, refuse_two_trusts
@@ -53,6 +56,8 @@ PENDING_SETTINGS: dict[str, Callable[[Settings], object]] = {
     "--cookie-secret": lambda settings: settings.cookie_secret,
     "--rrl": lambda settings: settings.rrl,
 }
+
+_AUTHORS = b"the authors of kdns"  # for `chaos` without any
 
 NO_SETTINGS = Settings()
 NO_ADMIN = AdminPlan()
@@ -172,6 +177,7 @@ class _Assembler:
             max_udp_octets=block.bufsize,
             group=group if block.forward else None,
             outside=tuple(OutsideSpec(line.zone, line.excluded) for line in block.forward),
+            chaos=_chaos(block.chaos) if block.chaos else None,
         )
 
     def _hosts(self, hosts: Hosts) -> int:
@@ -234,6 +240,14 @@ def _check(block: ServerBlock, resolve: Resolve) -> None:
 def _addresses(listener: Listener) -> tuple[Address, ...]:
     hosts = WILDCARD_HOSTS if listener.address is None else (listener.address,)
     return tuple(Address(host, listener.port) for host in hosts)
+
+
+def _chaos(chaos: Chaos) -> ChaosSpec:
+    return ChaosSpec(
+        (chaos.version or f"kdns-{__version__}").encode(),
+        tuple(author.encode() for author in chaos.authors) or (_AUTHORS,),
+        os.uname().nodename.encode(),
+    )
 
 
 def _group(block: ServerBlock, listeners: Sequence[Listener]) -> GroupPlan:

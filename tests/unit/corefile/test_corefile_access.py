@@ -1,4 +1,4 @@
-"""The directives `acl`, `transfer`, `autopath`, `loop`, `reload`, `nsid` and `minimal`."""
+"""The directives `acl`, `transfer`, `autopath`, `loop`, `reload`, `nsid`, `chaos` and `minimal`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from kdns.corefile.plugins import (
     AclAction,
     AclRule,
     Autopath,
+    Chaos,
     Loop,
     Minimal,
     Nsid,
@@ -102,6 +103,19 @@ def test_the_directives_without_options_are_there_or_not() -> None:
     assert (block("").loop, block("").minimal, block("").nsid) == (None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("text", "chaos"),
+    [
+        ("chaos", Chaos()),
+        ("chaos v1", Chaos("v1")),
+        ('chaos "v 1" "Ada Lovelace" ada', Chaos("v 1", ("Ada Lovelace", "ada"))),
+        ('chaos "" ada', Chaos("", ("ada",))),
+    ],
+)
+def test_chaos_takes_a_version_and_authors(text: str, chaos: Chaos) -> None:
+    assert block(text).chaos == chaos
+
+
 @pytest.mark.parametrize(("text", "data"), [("nsid a", "a"), ("nsid a  b c", "a b c"), ('nsid "a  b"', "a  b")])
 def test_the_words_of_nsid_are_one_text(text: str, data: str) -> None:
     assert block(text).nsid == Nsid(data)
@@ -133,6 +147,7 @@ def test_the_words_of_nsid_are_one_text(text: str, data: str) -> None:
         ("reload 30s 500ms", "2:12: the jitter of `reload` is 1s at least, or 0"),
         ("reload 30s 1s x", "2:15: `reload` takes [INTERVAL [JITTER]]"),
         ("reload often", "2:8: `often` is no duration"),
+        (f"chaos v {'x' * 256}", "2:9: a text of `chaos` has at most 255 octets"),
         (f"nsid {'x' * 256}", "2:6: `nsid` takes at most 255 octets"),
     ],
 )

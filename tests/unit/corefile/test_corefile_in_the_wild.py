@@ -9,7 +9,6 @@ import pytest
 
 from kdns.corefile import (
     Corefile,
-    CorefileError,
     Errors,
     Health,
     HttpAddress,
@@ -30,9 +29,6 @@ SECOND = 10**9
 
 DATA = Path(__file__).parents[2] / "data" / "corefiles"
 FILES = sorted(DATA.glob("*.corefile"))
-# The one that has a directive of CoreDNS that kdns does not have.
-REFUSED = {"openshift.corefile": "40:5: `chaos`"}
-ACCEPTED = [file for file in FILES if file.name not in REFUSED]
 
 
 def read_all(pattern: str) -> list[tuple[str, str]]:
@@ -49,7 +45,7 @@ def test_there_are_the_defaults_of_all_that_the_documentation_promises() -> None
     assert names >= {"kubeadm", "kind", "k3s", "helm-chart", "eks", "aks", "digitalocean", "node-local", "talos"}
 
 
-@pytest.mark.parametrize("file", ACCEPTED, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_each_parses_and_prints_to_the_same_model(file: Path) -> None:
     corefile = parse_corefile(
         file.read_text(encoding="utf-8"), str(file), read=read_all, environment={"POD_IP": "10.244.0.2"}
@@ -58,14 +54,6 @@ def test_each_parses_and_prints_to_the_same_model(file: Path) -> None:
     assert parse_corefile(printed) == corefile
     assert print_corefile(parse_corefile(printed)) == printed
     assert corefile.sources == (str(file),)
-
-
-@pytest.mark.parametrize(("name", "place"), REFUSED.items())
-def test_what_kdns_lacks_is_named_with_its_place_and_what_to_do(name: str, place: str) -> None:
-    with pytest.raises(CorefileError) as caught:
-        parse_corefile((DATA / name).read_text(encoding="utf-8"), name)
-    expected = f"{name}:{place} is a directive of CoreDNS that kdns does not have: kdns does not tell its version"
-    assert str(caught.value).startswith(expected)
 
 
 @pytest.mark.parametrize("name", ["kubeadm", "kind"])
