@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from kdns.answer.engine import FileSource, HostsSource
 from kdns.answer.responder import Responder
 from kdns.answer.spec import ClusterSpec, FileSpec, OutsideSpec, SiteSpec, SourceSpec, Specification
+from kdns.corefile import parse_corefile
+from kdns.server.assembly import assemble
 from kdns.wire.name import ROOT, from_text
 from kdns.zone.delta import ZoneDelta
 from kdns.zone.hosts import FREED_AT_ONCE, HostsSpec, parse_hosts, rrsets_of
@@ -205,3 +208,17 @@ def test_a_large_file_is_let_go_in_small_steps() -> None:
     steps = sum(1 for _ in served.engine.publish_source(0, source))
     assert steps >= count // FREED_AT_ONCE
     assert served.dig("node2").answer == ["node2. 60 A 192.0.2.2"]
+
+
+def test_with_the_corefile_of_k3s_a_cluster_name_and_a_denial_come_from_what_is_kept(
+    only_kept: Callable[[], None],
+) -> None:
+    path = Path(__file__).parents[2] / "data" / "corefiles" / "k3s.corefile"
+    plan = assemble(parse_corefile(path.read_text(), str(path)), lambda _: [], list)
+    served = Served(plan.specification, [hosts(NODES), image(*SUBTREES, source=1)])
+    nobody = "www.example.com.shop.svc.cluster.local"
+    assert served.dig(WEB).answer == [f"{WEB}. 5 A 10.0.0.1"]
+    assert served.dig(nobody).rcode == "NXDOMAIN"
+    only_kept()
+    assert served.dig(WEB).answer == [f"{WEB}. 5 A 10.0.0.1"]
+    assert served.dig(nobody).rcode == "NXDOMAIN"
