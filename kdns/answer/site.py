@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kdns.answer.acl import Acl
 from kdns.answer.spec import OutsideSpec
 from kdns.wire.name import suffixes
 from kdns.zone.model import Found, Kind, Zone
@@ -45,7 +46,11 @@ class Passage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One server block; the fields are those of kdns.answer.spec.SiteSpec."""
+    """One server block; the fields are those of kdns.answer.spec.SiteSpec.
+
+    room: octets that its replies to queries with EDNS leave for options of the client that asks: those are added to
+    replies that are kept for all.
+    """
 
     zones: tuple[bytes, ...]
     backends: tuple[Backend, ...]
@@ -54,6 +59,10 @@ class Site:
     max_udp_octets: int
     group: int | None = None
     outside: tuple[OutsideSpec, ...] = ()
+    acl: Acl | None = None
+    nsid: bytes = b""
+    minimal: bool = False
+    room: int = 0
 
     def zone_of(self, qname: bytes) -> Zone | None:
         """The zone that decides a folded name, None if the name is in no zone of the site; see `passage`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from kdns.answer.acl import AclSpec
 from kdns.zone.cluster import PodNames
 
 MAX_UDP_OCTETS = 1232  # what crosses every path unfragmented (DNS flag day 2020); `bufsize` changes it
@@ -69,6 +70,9 @@ class SiteSpec:
     max_udp_octets: cap on UDP replies (`bufsize`).
     group: under which index the forwarder knows the block's `forward` and `cache` lines; None without `forward`.
     outside: those `forward` lines.
+    acl: who may ask what, asked before anything else.
+    nsid: what the server's identity is to who asks for it (RFC 5001), at most 128 octets; b"" for none.
+    minimal: positive replies have nothing but their answer.
     """
 
     zones: tuple[bytes, ...]
@@ -78,6 +82,9 @@ class SiteSpec:
     max_udp_octets: int = MAX_UDP_OCTETS
     group: int | None = None
     outside: tuple[OutsideSpec, ...] = ()
+    acl: tuple[AclSpec, ...] = ()
+    nsid: bytes = b""
+    minimal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
