@@ -39,7 +39,7 @@ class Protection:
 
     def room(self, spec: SiteSpec) -> int:
         """See kdns.answer.site.Site.room."""
-        return (COOKIE_ROOM if self.cookies else 0) + len(nsid_option(spec.nsid))
+        return (COOKIE_ROOM if self.cookies is not None else 0) + len(nsid_option(spec.nsid))
 
 
 UNPROTECTED = Protection()
@@ -109,7 +109,7 @@ class Guard:
         self._place = {one: at for at, one in enumerate(self.counted)}
         # Whether nothing that is kept may be sent before the guard was asked. Who asks for `nsid` asks in a form that
         # nothing is kept for in common.
-        self.is_strict = self.has_acl or bool(self._cookies or self._limiter)
+        self.is_strict = self.has_acl or self._cookies is not None or self._limiter is not None
         self.is_needed = self.is_strict or any(site.nsid for site in sites)
 
     def judge(self, site: Site | None, asker: Asker, qname: bytes, qtype: int, cookie: bytes | None) -> Judged:
@@ -122,7 +122,7 @@ class Guard:
         if ruling is Ruling.SILENCE:
             return Judged(ruling)
         standing, options = self._look_at(cookie, asker)
-        if self._limiter and not asker.tcp and standing is not Standing.GOOD:
+        if self._limiter is not None and not asker.tcp and standing is not Standing.GOOD:
             judgement = self._limiter.judge(asker.address, self._clock())
             if judgement is not Judgement.PASS:
                 self._count(f"rrl_{judgement.value}")

@@ -239,7 +239,7 @@ class Responder:
         opt = opt_of(query, site, 0, (EDE.OTHER, found.note) if found.note else None)
         frame = frame_of(query, site, tcp, opt)
         if keys and found.rcode == Rcode.NXDOMAIN and not (found.answer or found.note):
-            return self._deny(query, keys, frame, opt, found)
+            return self._deny(case, frame, opt, found)
         reply = compile_reply(frame, found, self._rng)
         if not (found.lasting and keys):
             return entry_of(query, reply, found.rcode, opt)
@@ -247,20 +247,21 @@ class Responder:
         self.table.keep(key_for(keys, reply, opt, site.room), entry)
         return entry
 
-    def _deny(self, query: Query, keys: Keys, frame: Frame, opt: bytes, found: Lookup) -> Entry:
+    def _deny(self, case: _Case, frame: Frame, opt: bytes, found: Lookup) -> Entry:
         """The denial of a name: one for all names of this length that one zone decides; `kept` finds it."""
+        query, keys = case.query, case.keys
         apex, decider = self._decider(query.qname)
         denial = found.denial
         if denial is None or denial.zone is not decider:
             return entry_of(query, compile_reply(frame, found, self._rng), found.rcode, opt)
-        key = keys[0][len(query.qname) :], len(query.qname) + 4, apex, denial.ttl
-        entry = self.table.denials.get(key)
+        places = {key: (key[len(query.qname) :], len(query.qname) + 4, apex, denial.ttl) for key in keys}
+        entry = next(filter(None, map(self.table.denials.get, places.values())), None)
         if entry is None:
-            entry = self._compile_denial(query, frame, opt, denial)
-            self.table.keep_denial(key, entry)
+            reply, entry = self._compile_denial(query, frame, opt, denial)
+            self.table.keep_denial(places[key_for(keys, reply, opt, case.site.room)], entry)
         return entry
 
-    def _compile_denial(self, query: Query, frame: Frame, opt: bytes, denial: Denial) -> Entry:
+    def _compile_denial(self, query: Query, frame: Frame, opt: bytes, denial: Denial) -> tuple[Reply, Entry]:
         """Compile it for a name that has only the apex in common with the others.
 
         Else the authority section could be compressed against labels that the next name does not have.
@@ -269,7 +270,7 @@ class Responder:
         stand_in = frame._replace(question=_filler(own_octets) + frame.question[own_octets:])
         found = Lookup(Rcode.NXDOMAIN, denial=denial)
         reply = compile_reply(stand_in, found, self._rng)
-        return entry_of(query, reply, found.rcode, opt, self._splice(reply, found))
+        return reply, entry_of(query, reply, found.rcode, opt, self._splice(reply, found))
 
     def _decider(self, qname: bytes) -> tuple[bytes, Zone | None]:
         """As `kept` finds it, for a well-formed name."""
