@@ -1,7 +1,7 @@
 """Who asks, and what that means for the reply: `acl`, DNS cookies, the rate limit, and `nsid`.
 
-    judgement = guard.judge(site, asker, qname, qtype, cookie)     before anything is answered, kept or not
-    guard.options(judgement, site, options)                        for the OPT record of whatever reply there is
+    judged = guard.judge(site, asker, qname, qtype, cookie)     before anything is answered, kept or not
+    judged.options, told_nsid(site, options)                    for the OPT record of whatever reply there is
 
 In this order: `acl` may drop a query; a malformed cookie is FORMERR; over the rate limit there is a reply with TC or
 none, unless a good cookie shows that the address is the client's own; `acl` may refuse. What is counted is known from
@@ -110,7 +110,8 @@ class Guard:
         # Whether nothing that is kept may be sent before the guard was asked. Who asks for `nsid` asks in a form that
         # nothing is kept for in common.
         self.is_strict = self.has_acl or self._cookies is not None or self._limiter is not None
-        self.is_needed = self.is_strict or any(site.nsid for site in sites)
+        self.has_nsid = any(site.nsid for site in sites)
+        self.is_needed = self.is_strict or self.has_nsid
 
     def judge(self, site: Site | None, asker: Asker, qname: bytes, qtype: int, cookie: bytes | None) -> Judged:
         """What becomes of a query for a folded name.

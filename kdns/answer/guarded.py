@@ -15,16 +15,14 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from kdns.answer.acl import REPLIES, AclAction
-from kdns.answer.compiler import ID_OCTETS, compile_error
+from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.cookies import asks_for_cookie_alone
 from kdns.answer.form import form_with_cookie
 from kdns.answer.guard import Asker, Guard, Judged, Ruling, told_nsid
 from kdns.answer.outside import Pending
 from kdns.answer.responder import BROKEN, Client, Responder, complete
-from kdns.answer.shape import entry_of, frame_of, opt_of
 from kdns.answer.site import Site
 from kdns.answer.table import Entry
-from kdns.observe.counters import DROPPED
 from kdns.wire.builder import with_options
 from kdns.wire.cookie import COOKIE_OPTION
 from kdns.wire.iana import Rcode
@@ -70,22 +68,22 @@ class GuardedResponder(Responder):
         except Exception as error:  # a guard that fails lets nothing pass
             self._on_failure(error, message)
             query = parse_query(message)
-            return self._send(message, query, tcp, self._refuse(query, None, tcp, BROKEN)) if query else None
+            return self._send(message, query, tcp, self._refuse(query, None, tcp, BROKEN), b"") if query else None
 
     def _respond(self, message: bytes, client: Client, asker: Asker) -> bytes | Pending | None:
         known = self._known(message, asker.tcp)
         if known is not None:
             judged = self._judge_known(known, asker)
             if judged.ruling is Ruling.ANSWER:
-                return self._send_known(message, known, asker.tcp, judged.options)
+                end = HEADER_OCTETS + len(known.question)
+                return self._complete_for(message, end, known.entry, known.payload > 0, asker.tcp, judged.options)
         query = parse_query(message)
         if query is None:
-            self.counts[DROPPED] += 1
-            return None
+            return super().respond(message, client, asker.tcp)  # which counts it
         if known is None:
             judged = self._judge(query, asker)
         outcome = _OUTCOMES[judged.ruling](self, message, query, client, asker.tcp, judged)
-        options = judged.options + self._nsid(query)
+        options = judged.options + (self._nsid(query) if self.guard.has_nsid else b"")
         if isinstance(outcome, Pending):
             return Pending(outcome.ask, partial(_finish, outcome.finish, options)) if options else outcome
         return None if outcome is None else self._send(message, query, asker.tcp, outcome, options)
@@ -112,13 +110,14 @@ class GuardedResponder(Responder):
     def _nsid(self, query: Query) -> bytes:
         return told_nsid(self._site(query.qname), query.edns.options) if query.edns else b""
 
-    def _send_known(self, message: bytes, known: _Known, tcp: bool, options: bytes) -> bytes:
-        end, entry = HEADER_OCTETS + len(known.question), known.entry
-        reply = complete(message, end, entry, known.payload > 0, tcp, self.counts)
-        return with_options(reply, len(reply) - len(entry[2]), options) if options else reply
+    def _send(self, message: bytes, query: Query, tcp: bool, entry: Entry, options: bytes) -> bytes:
+        return self._complete_for(message, query.end, entry, query.edns is not None, tcp, options)
 
-    def _send(self, message: bytes, query: Query, tcp: bool, entry: Entry, options: bytes = b"") -> bytes:
-        reply = complete(message, query.end, entry, query.edns is not None, tcp, self.counts)
+    def _complete_for(
+        self, message: bytes, end: int, entry: Entry, with_opt: bool, tcp: bool, options: bytes
+    ) -> bytes:
+        """The reply, with the options of this client; see kdns.answer.responder.complete."""
+        reply = complete(message, end, entry, with_opt, tcp, self.counts)
         return with_options(reply, len(reply) - len(entry[2]), options) if options else reply
 
     # What becomes of a query, by ruling
@@ -151,12 +150,6 @@ class GuardedResponder(Responder):
         self, message: bytes, query: Query, client: Client, tcp: bool, judged: Judged
     ) -> Entry | Pending | None:
         return self._bare(query, tcp, query.rcode or Rcode.FORMERR)
-
-    def _bare(self, query: Query, tcp: bool, rcode: int) -> Entry:
-        """A reply without records."""
-        site = self._site(query.qname)
-        opt = opt_of(query, site, rcode)
-        return entry_of(query, compile_error(frame_of(query, site, tcp, opt), rcode), rcode, opt)
 
 
 _OUTCOMES = {

@@ -168,9 +168,7 @@ class Responder:
     def _answer(self, message: bytes, query: Query, keys: Keys, client: Client, tcp: bool) -> Entry | Pending:
         site = self._site(query.qname)
         if query.rcode:
-            opt = opt_of(query, site, query.rcode)
-            reply = compile_error(frame_of(query, site, tcp, opt), query.rcode)
-            return entry_of(query, reply, query.rcode, opt)
+            return self._bare(query, tcp, query.rcode)
         refusal = self._refusal(query, site)
         if refusal or site is None:
             return self._refuse(query, site, tcp, refusal or _NOT_OURS)
@@ -291,6 +289,12 @@ class Responder:
     def _refuse(self, query: Query, site: Site | None, tcp: bool, refusal: _Refusal) -> Entry:
         rcode, code, text = refusal
         opt = opt_of(query, site, rcode, (code, text))
+        return entry_of(query, compile_error(frame_of(query, site, tcp, opt), rcode), rcode, opt)
+
+    def _bare(self, query: Query, tcp: bool, rcode: int) -> Entry:
+        """A reply that says nothing but its rcode."""
+        site = self._site(query.qname)
+        opt = opt_of(query, site, rcode)
         return entry_of(query, compile_error(frame_of(query, site, tcp, opt), rcode), rcode, opt)
 
     def _truncated(self, query: Query) -> Entry:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdns.answer.acl import REPLIES, AclAction
+from kdns.answer.form import form_with_cookie
 from kdns.wire.cookie import CLIENT_OCTETS
-from kdns.wire.query import parse_query
+from kdns.wire.query import find_option, parse_query
 from tests.support.guarding import (
     CLIENT,
     CROWD,
@@ -50,6 +51,17 @@ def with_a_cookie(draw: st.DrawFn) -> bytes:
         sound, sound, sound, sound + b"x", message(edns, (0, 0, 0, 1)), message(edns, (0, 0, 0, 1), 0x2800),
         message(question(WEB) * 2 + edns, (2, 0, 0, 1)), sound[:2] + b"\x28" + sound[3:],
     )))
+
+
+@given(with_a_cookie())
+def test_a_form_that_is_known_without_parsing_has_the_cookie_that_parsing_finds(octets: bytes) -> None:
+    form, found = form_with_cookie(octets[2:]), parse_query(octets)
+    assert found is not None
+    if form is not None and found.rcode == 0:
+        assert found.edns is not None
+        question_sent, payload, cookie = form
+        assert (question_sent, payload) == (octets[12 : found.end], found.edns.payload_octets)
+        assert cookie == find_option(found.edns.options, COOKIE)
 
 
 def limit(octets: bytes, tcp: bool, bufsize: int) -> int:
