@@ -71,9 +71,11 @@ _ALLOWED = Verdict(AclAction.ALLOW)
 
 
 class Acl:
-    """The `acl` lines of one site, in order."""
+    """The `acl` lines of one site, in order. zones: those of all of them."""
 
     def __init__(self, specs: Iterable[AclSpec]) -> None:
+        specs = tuple(specs)
+        self.zones = tuple(zone for spec in specs for zone in spec.zones)
         self._lists = [(frozenset(spec.zones), _Rules(spec.rules)) for spec in specs]
 
     def verdict(self, qname: bytes, qtype: int, client: bytes) -> Verdict:

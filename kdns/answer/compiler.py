@@ -77,6 +77,12 @@ def compile_error(frame: Frame, rcode: int) -> Reply:
     return Reply(_heads(builder.finish(_flags(frame, rcode & 15)), frame), b"", len(builder))
 
 
+def compile_truncated(frame: Frame) -> Reply:
+    """A reply without records that sends the client to TCP (RFC 2181 section 9)."""
+    builder = MessageBuilder(frame.question, frame.limit, frame.opt)
+    return Reply(_heads(builder.finish(_flags(frame, 0) | TC_BIT), frame), b"", len(builder), whole=False)
+
+
 def compile_reply(frame: Frame, lookup: Lookup, rng: Random) -> Reply:
     """The reply that says what a lookup found."""
     last = lookup.answer[-1] if lookup.answer else None

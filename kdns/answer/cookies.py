@@ -1,6 +1,6 @@
 """DNS cookies in replies (RFC 7873 section 5.2): what of a query's cookie, and what goes into the reply's OPT record.
 
-    served = cookies.serve(message, client, now)     before anything else is decided
+    served = cookies.serve(body, client, now)        before anything else is decided
     served.options                                   for the OPT record of this reply, whatever it says
     COOKIE_ROOM                                      octets to leave for them in a reply that is kept for all clients
 
@@ -20,17 +20,15 @@ from enum import Enum
 from typing import NamedTuple
 
 from kdns.wire import cookie
-from kdns.wire.builder import opt_record
 from kdns.wire.cookie import CLIENT_OCTETS, SERVER_OCTETS, Secrets
-from kdns.wire.iana import Opcode, Rcode
-from kdns.wire.query import HEADER_OCTETS, OPCODE_BITS, QR_BIT, RD_BIT
+from kdns.wire.iana import Opcode
+from kdns.wire.query import HEADER_OCTETS, QR_BIT
 
 # Octets of the option in a reply: code and length, the client's cookie and ours. A reply that is kept for all clients
 # is compiled with so much less room, for the client that asks next may have a cookie.
 COOKIE_ROOM = 4 + CLIENT_OCTETS + SERVER_OCTETS
 
 _QUESTIONS_AT = 4
-_COPIED_FLAGS = OPCODE_BITS | RD_BIT
 
 
 class Standing(Enum):
@@ -66,13 +64,13 @@ class Cookies:
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
 
-    def serve(self, message: bytes, client: bytes, now: int) -> Served:
-        """What of the cookie of a query (any octets) from a packed address; now: seconds since 1970."""
-        body = cookie.find(message)
-        return _WITHOUT if body is None else self.serve_body(body, client, now)
+    def serve(self, body: bytes | None, client: bytes, now: int) -> Served:
+        """What of the body of a query's COOKIE option, None for none.
 
-    def serve_body(self, body: bytes, client: bytes, now: int) -> Served:
-        """The same for the body of a COOKIE option that has been found already."""
+        client: its packed address. now: seconds since 1970.
+        """
+        if body is None:
+            return _WITHOUT
         sent = cookie.parse(body)
         if sent is None:
             return _MALFORMED
@@ -86,11 +84,3 @@ def asks_for_cookie_alone(message: bytes) -> bool:
         return False
     flags = int.from_bytes(message[2:_QUESTIONS_AT])
     return not flags & QR_BIT and flags >> 11 & 15 == Opcode.QUERY and message[_QUESTIONS_AT:10] == bytes(6)
-
-
-def cookie_reply(message: bytes, served: Served, payload_octets: int) -> bytes:
-    """The reply to such a query, or FORMERR to any query with a malformed cookie: a header and an OPT record."""
-    rcode = Rcode.FORMERR if served.standing is Standing.MALFORMED else Rcode.NOERROR
-    flags = QR_BIT | int.from_bytes(message[2:_QUESTIONS_AT]) & _COPIED_FLAGS | rcode
-    head = message[:2] + flags.to_bytes(2) + bytes(7) + b"\1"
-    return head + opt_record(payload_octets, rcode, False, served.options)

@@ -13,6 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from kdns.answer.acl import Acl
+from kdns.answer.guard import UNPROTECTED, Guard, Protection
+from kdns.answer.guarded import GuardedResponder
 from kdns.answer.hosts import HostsSource
 from kdns.answer.outside import Pending
 from kdns.answer.responder import Responder
@@ -152,6 +155,7 @@ class Engine:
     counts: from kdns.observe.counters.new_counts, or a former worker's.
     rng: draws where rotations start.
     generation: how many replies each table keeps before the old ones go.
+    protection: what guards all listeners alike.
     """
 
     def __init__(
@@ -162,18 +166,18 @@ class Engine:
         on_failure: Callable[[Exception, bytes], None],
         negative_ttl: int = NEGATIVE_TTL,
         generation: int = GENERATION,
+        protection: Protection = UNPROTECTED,
     ) -> None:
         self._specs = specification.sources
         self._negative_ttl = negative_ttl
+        self._protection = protection
         self._sources: list[Source] = []
         self._zone_maps: list[dict[bytes, Zone]] = [{} for _ in self._specs]
         self._serials: dict[Zone, list[bytes]] = {}
         sites = [self._site(site) for site in specification.sites]
         # Listeners with the same sites share one responder, and so its kept replies.
         self._responders = {
-            indexes: Responder(
-                tuple(sites[i] for i in indexes), counts, rng, self._serial_cell, on_failure, generation
-            )
+            indexes: self._responder(tuple(sites[i] for i in indexes), counts, rng, on_failure, generation)
             for indexes in specification.listeners
         }
         self._listeners = specification.listeners
@@ -258,6 +262,19 @@ class Engine:
         for zone, cell in self._serials.items():
             cell[0] = zone.serial.to_bytes(4)
 
+    def _responder(
+        self,
+        sites: tuple[Site, ...],
+        counts: list[int],
+        rng: Random,
+        on_failure: Callable[[Exception, bytes], None],
+        generation: int,
+    ) -> Responder:
+        guard = Guard(sites, self._protection)
+        if guard.is_needed:
+            return GuardedResponder(guard, sites, counts, rng, self._serial_cell, on_failure, generation)
+        return Responder(sites, counts, rng, self._serial_cell, on_failure, generation)
+
     def _site(self, spec: SiteSpec) -> Site:
         """Hosts and clusters stand each for themselves; the zone files of a site are one: the longest zone wins."""
         hosts = [i for i in spec.sources if isinstance(self._specs[i], HostsSpec)]
@@ -269,6 +286,10 @@ class Engine:
         return Site(
             spec.zones, tuple(backends), spec.any_hinfo, spec.whoami, spec.max_udp_octets, spec.group, spec.outside,
             spec.chaos,
+            acl=Acl(spec.acl) if spec.acl else None,
+            nsid=spec.nsid,
+            minimal=spec.minimal,
+            room=self._protection.room(spec),
         )  # fmt: skip
 
     def _backend(self, sources: tuple[int, ...]) -> Backend:

@@ -24,6 +24,10 @@ _EMPTY = {head + b"\0\0": size for size, head in _OPT_HEADS.items()}
 # RDLENGTH 12, option 10 of 8 octets; the cookie itself follows.
 _BEFORE_COOKIE = {head + b"\0\x0c\0\x0a\0\x08": size for size, head in _OPT_HEADS.items()}
 _COOKIE_OPT_OCTETS = OPT_OCTETS + 4 + _COOKIE_OCTETS
+# The same with a server's cookie of 16 octets behind the client's: RDLENGTH 28, option 10 of 24 octets.
+_WHOLE_COOKIE_OCTETS = _COOKIE_OCTETS + 16
+_BEFORE_WHOLE_COOKIE = {head + b"\0\x1c\0\x0a\0\x18": size for size, head in _OPT_HEADS.items()}
+_WHOLE_COOKIE_OPT_OCTETS = OPT_OCTETS + 4 + _WHOLE_COOKIE_OCTETS
 
 Form = tuple[bytes, int]  # what stands between header and OPT, as sent; payload size, 0 without OPT
 
@@ -42,6 +46,19 @@ def form_of(asked: bytes) -> Form | None:
         payload = _BEFORE_COOKIE.get(asked[-_COOKIE_OPT_OCTETS:-_COOKIE_OCTETS])
         if payload:
             return asked[NAME_AT:-_COOKIE_OPT_OCTETS], payload
+    return None
+
+
+def form_with_cookie(asked: bytes) -> tuple[bytes, int, bytes | None] | None:
+    """As form_of, and the body of the COOKIE option, if there is one; with a server's half of our length, too."""
+    form = form_of(asked)
+    if form is not None:
+        question, payload = form
+        has_cookie = payload > 0 and len(asked) > NAME_AT + len(question) + OPT_OCTETS
+        return question, payload, asked[-_COOKIE_OCTETS:] if has_cookie else None
+    payload = _BEFORE_WHOLE_COOKIE.get(asked[-_WHOLE_COOKIE_OPT_OCTETS:-_WHOLE_COOKIE_OCTETS], 0)
+    if payload and asked.startswith(_WITH_OPT):
+        return asked[NAME_AT:-_WHOLE_COOKIE_OPT_OCTETS], payload, asked[-_WHOLE_COOKIE_OCTETS:]
     return None
 
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import msgspec
 
 from kdns.answer.compiler import COPIED_FLAGS, Frame, Reply, both_heads
+from kdns.answer.minimal import minimal_body
 from kdns.answer.shape import Keys, asks_for_dnssec, entry_of, frame_of, key_for, opt_of, question_of
 from kdns.answer.site import Site
 from kdns.answer.table import Entry, ReplyTable
@@ -244,6 +245,8 @@ class Outside:
         if asked.exists and told.rcode == Rcode.NXDOMAIN:
             told = msgspec.structs.replace(told, rcode=Rcode.NOERROR)
         body, told = _content(question_of(query), ask.question, asked.chain, told)
+        if asked.site.minimal and told.rcode == Rcode.NOERROR:
+            body = minimal_body(body)
         opt = opt_of(query, asked.site, told.rcode, _ede(told, asked.chain))
         frame = frame_of(query, asked.site, asked.tcp, opt)
         reply, body = _fit(frame, body, _flags(query, asked.chain, told))
@@ -253,7 +256,7 @@ class Outside:
             return entry_of(query, reply, told.rcode, opt, depends=depends)
         kept = Kept(self._clock, body)
         entry = entry_of(query, reply, told.rcode, opt, depends=depends, body=kept)
-        key = key_for(asked.keys, reply, opt)
+        key = key_for(asked.keys, reply, opt, asked.site.room)
         self._table.keep(key, entry)
         self._schedule(key, entry, kept, seconds, told.prefetch_hits, partial(self._refresh, asked, ask))
         return entry

@@ -16,8 +16,9 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from kdns.answer.chaos import chaos_reply, texts
-from kdns.answer.compiler import ID_OCTETS, Frame, Reply, compile_error, compile_reply
+from kdns.answer.compiler import ID_OCTETS, Frame, Reply, compile_error, compile_reply, compile_truncated
 from kdns.answer.form import form_of
+from kdns.answer.minimal import minimal_lookup
 from kdns.answer.outside import Asked, Outside, Pending
 from kdns.answer.shape import Keys, entry_of, form_key, frame_of, key_for, keys_of, opt_of, question_of
 from kdns.answer.site import Decider, Passage, Site
@@ -45,7 +46,7 @@ _NOT_READY: _Refusal = (Rcode.SERVFAIL, EDE.NOT_READY, "data is not loaded yet")
 _NOT_OURS: _Refusal = (Rcode.REFUSED, EDE.NOT_AUTHORITATIVE, "name is in no zone of this server")
 _CLASS: _Refusal = (Rcode.REFUSED, EDE.NOT_SUPPORTED, "only class IN is served")
 _TRANSFER: _Refusal = (Rcode.REFUSED, EDE.PROHIBITED, "zone transfer is not allowed")
-_BROKEN: _Refusal = (Rcode.SERVFAIL, EDE.OTHER, "kdns failed to answer; its log says why")
+BROKEN: _Refusal = (Rcode.SERVFAIL, EDE.OTHER, "kdns failed to answer; its log says why")
 
 
 class _Case(NamedTuple):
@@ -76,6 +77,7 @@ class Responder:
         on_failure: Callable[[Exception, bytes], None],
         generation: int = GENERATION,
     ) -> None:
+        self.has_short_cut = True  # what is kept may be sent without asking `respond`
         self.counts = counts
         self.table = ReplyTable(generation)
         self.ready = False
@@ -162,14 +164,12 @@ class Responder:
             return kept or self._answer(message, query, keys, client, tcp)
         except Exception as error:  # a wrong answer would be worse, and silence too
             self._on_failure(error, message)
-            return self._refuse(query, None, tcp, _BROKEN)
+            return self._refuse(query, None, tcp, BROKEN)
 
     def _answer(self, message: bytes, query: Query, keys: Keys, client: Client, tcp: bool) -> Entry | Pending:
         site = self._site(query.qname)
         if query.rcode:
-            opt = opt_of(query, site, query.rcode)
-            reply = compile_error(frame_of(query, site, tcp, opt), query.rcode)
-            return entry_of(query, reply, query.rcode, opt)
+            return self._bare(query, tcp, query.rcode)
         if query.qclass == RRClass.CH and site is not None and site.chaos is not None:
             found = texts(site.chaos, query)
             if found is not None:
@@ -200,8 +200,10 @@ class Responder:
         found = lookup(passage.zone, site.zone_of, query.qname, query.qtype)
         return (self._follow(case, found) if found.leads_to else None) or self._compile(case, found)
 
-    def _forward(self, case: _Case, passage: Passage) -> Pending:
-        """A name for outside."""
+    def _forward(self, case: _Case, passage: Passage) -> Entry | Pending:
+        """A name for outside. ANY goes by TCP (RFC 8482 section 4.4): nobody's victim gets all that a name has."""
+        if case.query.qtype == RRType.ANY and not case.tcp:
+            return self._truncated(case.query)
         return self._pend(case, case.site, passage, question_of(case.query), None)
 
     def _follow(self, case: _Case, found: Lookup) -> Pending | None:
@@ -234,33 +236,36 @@ class Responder:
     def _compile(self, case: _Case, found: Lookup) -> Entry:
         """The reply that says what was found, kept where that may be."""
         query, keys, site, tcp = case.query, case.keys, case.site, case.tcp
+        if site.minimal:
+            found = minimal_lookup(found)
         if found.rcode == Rcode.SERVFAIL:
             return self._refuse(query, site, tcp, (found.rcode, EDE.NOT_READY, found.note))
         opt = opt_of(query, site, 0, (EDE.OTHER, found.note) if found.note else None)
         frame = frame_of(query, site, tcp, opt)
         if keys and found.rcode == Rcode.NXDOMAIN and not (found.answer or found.note):
-            return self._deny(query, keys, frame, opt, found)
+            return self._deny(case, frame, opt, found)
         reply = compile_reply(frame, found, self._rng)
         if not (found.lasting and keys):
             return entry_of(query, reply, found.rcode, opt)
         entry = entry_of(query, reply, found.rcode, opt, self._splice(reply, found), found.depends)
-        self.table.keep(key_for(keys, reply, opt), entry)
+        self.table.keep(key_for(keys, reply, opt, site.room), entry)
         return entry
 
-    def _deny(self, query: Query, keys: Keys, frame: Frame, opt: bytes, found: Lookup) -> Entry:
+    def _deny(self, case: _Case, frame: Frame, opt: bytes, found: Lookup) -> Entry:
         """The denial of a name: one for all names of this length that one zone decides; `kept` finds it."""
+        query, keys = case.query, case.keys
         apex, decider, _ = self._decider(query.qname)
         denial = found.denial
         if denial is None or denial.zone is not decider:
             return entry_of(query, compile_reply(frame, found, self._rng), found.rcode, opt)
-        key = keys[0][len(query.qname) :], len(query.qname) + 4, apex, denial.ttl
-        entry = self.table.denials.get(key)
+        places = {key: (key[len(query.qname) :], len(query.qname) + 4, apex, denial.ttl) for key in keys}
+        entry = next(filter(None, map(self.table.denials.get, places.values())), None)
         if entry is None:
-            entry = self._compile_denial(query, frame, opt, denial)
-            self.table.keep_denial(key, entry)
+            reply, entry = self._compile_denial(query, frame, opt, denial)
+            self.table.keep_denial(places[key_for(keys, reply, opt, case.site.room)], entry)
         return entry
 
-    def _compile_denial(self, query: Query, frame: Frame, opt: bytes, denial: Denial) -> Entry:
+    def _compile_denial(self, query: Query, frame: Frame, opt: bytes, denial: Denial) -> tuple[Reply, Entry]:
         """Compile it for a name that has only the apex in common with the others.
 
         Else the authority section could be compressed against labels that the next name does not have.
@@ -269,7 +274,7 @@ class Responder:
         stand_in = frame._replace(question=_filler(own_octets) + frame.question[own_octets:])
         found = Lookup(Rcode.NXDOMAIN, denial=denial)
         reply = compile_reply(stand_in, found, self._rng)
-        return entry_of(query, reply, found.rcode, opt, self._splice(reply, found))
+        return reply, entry_of(query, reply, found.rcode, opt, self._splice(reply, found))
 
     def _decider(self, qname: bytes) -> Decider:
         """As `kept` finds it, for a well-formed name that nobody else knows."""
@@ -291,6 +296,18 @@ class Responder:
         rcode, code, text = refusal
         opt = opt_of(query, site, rcode, (code, text))
         return entry_of(query, compile_error(frame_of(query, site, tcp, opt), rcode), rcode, opt)
+
+    def _bare(self, query: Query, tcp: bool, rcode: int) -> Entry:
+        """A reply that says nothing but its rcode."""
+        site = self._site(query.qname)
+        opt = opt_of(query, site, rcode)
+        return entry_of(query, compile_error(frame_of(query, site, tcp, opt), rcode), rcode, opt)
+
+    def _truncated(self, query: Query) -> Entry:
+        """A reply over UDP that sends the client to TCP."""
+        site = self._site(query.qname)
+        opt = opt_of(query, site, 0)
+        return entry_of(query, compile_truncated(frame_of(query, site, False, opt)), 0, opt)
 
     def _splice(self, reply: Reply, found: Lookup) -> SerialSplice | None:
         """Where the SOA serial of a denial that is kept has to be put in, and the serial of now."""

@@ -17,7 +17,7 @@ from kdns.answer.site import Site
 from kdns.answer.spec import MAX_UDP_OCTETS
 from kdns.answer.table import Entry, SerialSplice
 from kdns.observe.counters import reply_counter
-from kdns.wire.builder import MAX_MESSAGE_OCTETS, ede_option, opt_record
+from kdns.wire.builder import MAX_EDE_TEXT_OCTETS, MAX_MESSAGE_OCTETS, ede_option, opt_record
 from kdns.wire.iana import Rcode, RRType
 from kdns.wire.query import CD_BIT, DO_BIT, HEADER_OCTETS, MIN_PAYLOAD_OCTETS, RD_BIT, Edns, Query
 from kdns.zone.model import Dependency
@@ -59,9 +59,12 @@ def form_key(flags: int, payload: int, tcp: bool) -> bytes:
     return _NOT_FOLDED + _pair(flags, payload) + bytes((tcp,))
 
 
-def key_for(keys: Keys, reply: Reply, opt: bytes) -> bytes:
-    """The key to keep a reply under: that of all common forms only if nothing is missing and it fits without EDNS."""
-    suits_all = reply.whole and reply.octets + len(opt) <= MIN_PAYLOAD_OCTETS
+def key_for(keys: Keys, reply: Reply, opt: bytes, room: int) -> bytes:
+    """The key to keep a reply under: that of all common forms only if nothing is missing and it fits without EDNS.
+
+    room: octets to leave for options, see frame_of.
+    """
+    suits_all = reply.whole and reply.octets + len(opt) + room <= MIN_PAYLOAD_OCTETS
     return keys[0] if suits_all else keys[-1]
 
 
@@ -71,16 +74,23 @@ def question_of(query: Query) -> bytes:
 
 
 def frame_of(query: Query, site: Site | None, tcp: bool, opt: bytes) -> Frame:
-    """What the reply has besides records; EDNS only if the query had it (RFC 6891 section 7)."""
+    """What the reply has besides records; EDNS only if the query had it (RFC 6891 section 7).
+
+    There is room left in it for the options that a client may get beside the extended error (Site.room).
+    """
     cap = site.max_udp_octets if site else MAX_UDP_OCTETS
     asked = _payload(query.edns) if query.edns else MIN_PAYLOAD_OCTETS
     limit = MAX_MESSAGE_OCTETS if tcp else min(asked, cap)
+    if query.edns and site:
+        limit -= site.room
     return Frame(question_of(query), query.flags, limit, opt if query.edns else b"")
 
 
 def opt_of(query: Query, site: Site | None, rcode: int, ede: tuple[int, str] | None = None) -> bytes:
     """The OPT record that the reply has if the query has one."""
-    return _opt(site.max_udp_octets if site else MAX_UDP_OCTETS, rcode, asks_for_dnssec(query), ede)
+    if site is None:
+        return _opt(MAX_UDP_OCTETS, rcode, asks_for_dnssec(query), ede, 0)
+    return _opt(site.max_udp_octets, rcode, asks_for_dnssec(query), ede, site.room)
 
 
 def entry_of(
@@ -106,6 +116,7 @@ def _payload(edns: Edns) -> int:
 
 
 @lru_cache(maxsize=256)
-def _opt(cap: int, rcode: int, dnssec_ok: bool, ede: tuple[int, str] | None) -> bytes:
+def _opt(cap: int, rcode: int, dnssec_ok: bool, ede: tuple[int, str] | None, room: int) -> bytes:
     """One for all replies that have it, so that keeping many costs little."""
-    return opt_record(cap, rcode, dnssec_ok, ede_option(*ede) if ede else b"")
+    options = ede_option(*ede, MAX_EDE_TEXT_OCTETS - room) if ede else b""
+    return opt_record(cap, rcode, dnssec_ok, options)

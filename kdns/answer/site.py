@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kdns.answer.acl import Acl
 from kdns.answer.chaos import ChaosSpec
 from kdns.answer.spec import OutsideSpec
 from kdns.wire.name import is_subdomain, suffixes
@@ -66,7 +67,11 @@ class Passage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One server block; the fields are those of kdns.answer.spec.SiteSpec."""
+    """One server block; the fields are those of kdns.answer.spec.SiteSpec.
+
+    room: octets that its replies to queries with EDNS leave for options of the client that asks: those are added to
+    replies that are kept for all.
+    """
 
     zones: tuple[bytes, ...]
     backends: tuple[Backend, ...]
@@ -76,6 +81,10 @@ class Site:
     group: int | None = None
     outside: tuple[OutsideSpec, ...] = ()
     chaos: ChaosSpec | None = None
+    acl: Acl | None = None
+    nsid: bytes = b""
+    minimal: bool = False
+    room: int = 0
 
     def zone_of(self, qname: bytes) -> Zone | None:
         """The zone that decides a folded name, None if the name is in no zone of the site; see `passage`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from kdns.answer.acl import AclSpec
 from kdns.answer.chaos import ChaosSpec
 from kdns.zone.cluster import PodNames
 from kdns.zone.hosts import HostsSpec
@@ -71,6 +72,9 @@ class SiteSpec:
     max_udp_octets: cap on UDP replies (`bufsize`).
     group: under which index the forwarder knows the block's `forward` and `cache` lines; None without `forward`.
     outside: those `forward` lines. chaos: what names of class CH say of the server, if they are answered.
+    acl: who may ask what, asked before anything else.
+    nsid: what the server's identity is to who asks for it (RFC 5001), at most 128 octets; b"" for none.
+    minimal: positive replies have nothing but their answer.
     """
 
     zones: tuple[bytes, ...]
@@ -81,6 +85,9 @@ class SiteSpec:
     group: int | None = None
     outside: tuple[OutsideSpec, ...] = ()
     chaos: ChaosSpec | None = None
+    acl: tuple[AclSpec, ...] = ()
+    nsid: bytes = b""
+    minimal: bool = False
 
 
 @dataclass(frozen=True, slots=True)

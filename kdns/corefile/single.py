@@ -21,7 +21,7 @@ from kdns.corefile.plugins import DEFAULT_JITTER_NS, DEFAULT_RELOAD_NS, Chaos, L
 MIN_RELOAD_NS = 2 * 10**9  # CoreDNS's own limit, and so is the next one
 MIN_JITTER_NS = 10**9
 MAX_CHAOS_OCTETS = 255  # of a character-string (RFC 1035 section 3.3); CoreDNS cuts it there
-MAX_NSID_OCTETS = 255  # it goes into every reply that asks for it; CoreDNS has no limit
+MAX_NSID_OCTETS = 128  # it is to fit into every reply, and the smallest has 512 octets; CoreDNS has no limit
 
 
 def parse_loop(statement: Statement) -> Loop:

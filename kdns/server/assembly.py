@@ -10,17 +10,22 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
+from socket import gethostname
 from typing import Protocol
 
 from kdns import __version__
+from kdns.answer.acl import AclAction, AclRule, AclSpec
 from kdns.answer.chaos import ChaosSpec
 from kdns.answer.spec import ClusterSpec, FileSpec, OutsideSpec, SiteSpec, SourceSpec, Specification
 from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, Position, ServerBlock, Settings, ZoneFile
-from kdns.corefile.plugins import Chaos, Hosts
+from kdns.corefile import plugins as corefile_plugins
+from kdns.corefile.plugins import Chaos, Hosts, Nsid
 from kdns.observe.querylog import LoggedBlock, LogRule, QueryLog
 from kdns.server.admin import AdminPlan, admin_plan
+from kdns.server.cookiesecret import read_secrets
 from kdns.server.forwarding import GroupPlan, group_plan, loop_plan, refuse_two_trusts
 from kdns.server.sockets import WILDCARD_HOSTS, Address
+from kdns.wire.cookie import Secrets
 from kdns.zone.cluster import PodNames
 from kdns.zone.hosts import HostsSpec
 
@@ -36,12 +41,9 @@ class _Placed(Protocol):
 # Directives that the language has and nothing serves, and what a block says by them: better refused than accepted
 # and ignored.
 PENDING: dict[str, Callable[[ServerBlock], Sequence[_Placed | None]]] = {
-    "nsid": lambda block: (block.nsid,),
-    "acl": lambda block: block.acl,
     "cache { keepttl }": lambda block: [line for line in (block.cache,) if line and line.keepttl],
     "rewrite": lambda block: block.rewrite,
     "autopath": lambda block: (block.autopath,),
-    "minimal": lambda block: (block.minimal,),
     "template": lambda block: block.templates,
     "transfer": lambda block: block.transfer,
     "hosts { fallthrough_unsupported }": lambda block: [
@@ -50,11 +52,6 @@ PENDING: dict[str, Callable[[ServerBlock], Sequence[_Placed | None]]] = {
     "forward { next }": lambda block: [line for line in block.forward if line.next_rcodes or line.next_on_nodata],
     "forward { max_connect_attempts }": lambda block: [line for line in block.forward if line.max_connect_attempts],
     "forward { max_idle_conns }": lambda block: [line for line in block.forward if line.max_idle],
-}
-
-PENDING_SETTINGS: dict[str, Callable[[Settings], object]] = {
-    "--cookie-secret": lambda settings: settings.cookie_secret,
-    "--rrl": lambda settings: settings.rrl,
 }
 
 _AUTHORS = b"the authors of kdns"  # for `chaos` without any
@@ -99,6 +96,7 @@ class Plan:
     with_traces: failures of kdns itself are logged with where they came from (`debug`, `errors { stacktrace }`).
     is_debugging: every change of a cluster is logged (`debug`).
     groups: what each site of the specification forwards, and keeps of that.
+    secrets: what DNS cookies are made with, None for no cookies.
     """
 
     specification: Specification
@@ -110,6 +108,7 @@ class Plan:
     with_traces: bool = False
     is_debugging: bool = False
     groups: tuple[GroupPlan, ...] = ()
+    secrets: Secrets | None = field(default=None, repr=False)
 
     @property
     def is_forwarding(self) -> bool:
@@ -122,19 +121,26 @@ class Plan:
         return list(dict.fromkeys(address for group in self.addresses for address in group))
 
 
-def assemble(corefile: Corefile, resolve: Resolve, machine: Machine, settings: Settings = NO_SETTINGS) -> Plan:
+def assemble(
+    corefile: Corefile,
+    resolve: Resolve,
+    machine: Machine,
+    settings: Settings = NO_SETTINGS,
+    *,
+    host: Callable[[], str] = gethostname,
+    read: Callable[[str], Secrets] = read_secrets,
+) -> Plan:
     """Make the plan of a configuration.
 
     resolve: the addresses of an interface, OSError if there is none of that name. machine: all addresses that
-    clients elsewhere may use. Raises CorefileError.
+    clients elsewhere may use. host: this machine's name. read: the secrets in a file. Raises CorefileError.
     """
     for block in corefile.blocks:
         _refuse_pending(block)
         _check(block, resolve)
-    _refuse_pending_settings(settings)
     refuse_two_trusts(line for block in corefile.blocks for line in block.forward)
     listeners = corefile.listeners(resolve)
-    assembler = _Assembler(listeners, machine)
+    assembler = _Assembler(listeners, machine, host)
     sites = [assembler.site(block, group) for group, block in enumerate(corefile.blocks)]
     specification = Specification(
         sources=tuple(assembler.specs),
@@ -153,6 +159,7 @@ def assemble(corefile: Corefile, resolve: Resolve, machine: Machine, settings: S
         any(block.debug or (block.errors and block.errors.stacktrace) for block in corefile.blocks),
         any(block.debug for block in corefile.blocks),
         tuple(_group(block, listeners) for block in corefile.blocks),
+        read(settings.cookie_secret) if settings.cookie_secret else None,
     )
 
 
@@ -162,6 +169,7 @@ class _Assembler:
 
     listeners: Sequence[Listener]
     machine: Machine
+    host: Callable[[], str]
     plans: list[SourcePlan] = field(default_factory=list)
     specs: list[SourceSpec] = field(default_factory=list)
 
@@ -178,7 +186,13 @@ class _Assembler:
             group=group if block.forward else None,
             outside=tuple(OutsideSpec(line.zone, line.excluded) for line in block.forward),
             chaos=_chaos(block.chaos) if block.chaos else None,
+            acl=tuple(AclSpec(line.zones, tuple(map(_acl_rule, line.rules))) for line in block.acl),
+            nsid=self._nsid(block.nsid) if block.nsid else b"",
+            minimal=block.minimal is not None,
         )
+
+    def _nsid(self, nsid: Nsid) -> bytes:
+        return (nsid.data or self.host()).encode("utf-8", "surrogateescape")
 
     def _hosts(self, hosts: Hosts) -> int:
         spec = HostsSpec(hosts.zones, hosts.ttl, not hosts.no_reverse, hosts.fallthrough or ())
@@ -212,17 +226,15 @@ class _Assembler:
         return tuple(dict.fromkeys(ip_address(host.partition("%")[0]).packed for host in hosts))
 
 
+def _acl_rule(rule: corefile_plugins.AclRule) -> AclRule:
+    return AclRule(AclAction(rule.action.value), rule.types, rule.networks)
+
+
 def _refuse_pending(block: ServerBlock) -> None:
     for name, said in PENDING.items():
         for directive in said(block):
             if directive is not None:
                 raise CorefileError(directive.position, f"kdns does not serve `{name}` yet")
-
-
-def _refuse_pending_settings(settings: Settings) -> None:
-    for name, said in PENDING_SETTINGS.items():
-        if said(settings):
-            raise CorefileError(Position(name), "kdns does not serve it yet")
 
 
 def _check(block: ServerBlock, resolve: Resolve) -> None:

@@ -227,7 +227,7 @@ class Fleet:
         own = self._slot_sockets(index)
         feed = self._feeds[index][1]
         link = ForwarderLink(self._outside[index][1], self.forwarder_slot) if self._outside else None
-        plan = WorkerPlan(self.plan, own, feed, slot, self._log, forwarder=link)
+        plan = WorkerPlan(self.plan, own, feed, slot, self._log, forwarder=link, workers=len(self.slots))
         keep = {feed.fileno(), *(sock.fileno() for pair in own for sock in (pair.udp, pair.tcp))}
         keep |= {link.feed.fileno()} if link else set()
 

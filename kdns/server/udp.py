@@ -105,7 +105,8 @@ class UdpServer:
     """Answers what arrives on one socket.
 
     wildcard: the socket is bound to all addresses and has IP_PKTINFO or IPV6_RECVPKTINFO set.
-    observer: told of every query and reply; the short cut for kept replies is then not taken.
+    observer: told of every query and reply; the short cut for kept replies is then not taken, nor where the
+        responder's guard has to be asked first.
     outside: who asks for names outside; without it they get SERVFAIL.
     waiting: clients whose replies are still to come from outside.
     """
@@ -121,6 +122,7 @@ class UdpServer:
         self._fd = sock.fileno()
         self._responder = responder
         self._observer = observer
+        self._has_short_cut = observer is None and responder.has_short_cut
         self._outside = outside
         self.waiting = 0
         self._buffers = _Buffers(wildcard)
@@ -134,8 +136,7 @@ class UdpServer:
         count = _recvmmsg(self._fd, buffers.headers_at, BATCH, socket.MSG_DONTWAIT, None)
         if count <= 0:
             return  # EAGAIN, or an error of an earlier reply (ICMP) that recvmmsg has now taken off the socket
-        observer = self._observer
-        dropped = self._answer(count) if observer is None else self._answer_observed(count, observer)
+        dropped = self._answer(count) if self._has_short_cut else self._answer_singly(count)
         if self._interface_at is not None:
             _clear_interfaces(buffers, count, self._interface_at)
         self._send(count, dropped)
@@ -192,15 +193,17 @@ class UdpServer:
         self._buffers.octets[base : base + len(outcome)] = outcome
         return len(outcome)
 
-    def _answer_observed(self, count: int, observer: Observer) -> list[int]:
-        """As `_answer`, telling the observer; the short cut for kept replies is not taken."""
+    def _answer_singly(self, count: int) -> list[int]:
+        """As `_answer`, but the responder is asked for each reply; an observer is told."""
         octets, dropped = self._buffers.octets, []
         for i in range(count):
             base, began = i * STRIDE, time.perf_counter_ns()
             query = octets[base : base + self._buffers.sizes[_INTS * i + _LENGTH_AT]]
             client = self._client(i)
             outcome = self._responder.respond(query, client, False)
-            length = self._write(i, observed(outcome, query, client, False, began, observer))
+            if self._observer is not None:
+                outcome = observed(outcome, query, client, False, began, self._observer)
+            length = self._write(i, outcome)
             self._buffers.lengths[2 * i + 1] = length
             if not length:
                 dropped.append(i)

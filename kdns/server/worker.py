@@ -22,7 +22,10 @@ from typing import Any
 
 import uvloop
 
+from kdns.answer.cookies import Cookies
 from kdns.answer.engine import Engine
+from kdns.answer.guard import Protection
+from kdns.answer.ratelimit import RateLimiter, share
 from kdns.observe.counters import new_counts
 from kdns.observe.logs import Log
 from kdns.observe.querylog import Exchange
@@ -72,6 +75,7 @@ class WorkerPlan:
     """What a worker is given at its birth.
 
     feed: the worker's end of its slot's socket pair with control. forwarder: None where nothing is forwarded.
+    workers: how many there are.
     """
 
     plan: Plan
@@ -81,6 +85,7 @@ class WorkerPlan:
     log: Log
     limits: TcpLimits = DEFAULT_LIMITS
     forwarder: ForwarderLink | None = None
+    workers: int = 1
 
 
 def run_worker(plan: WorkerPlan) -> int:
@@ -108,7 +113,10 @@ class Worker:
         self._slot = plan.slot
         self._counts = _former_counts(plan.slot)
         negative_ttl = plan.plan.settings.negative_ttl
-        self._engine = Engine(plan.plan.specification, self._counts, Random(), self._report_failure, negative_ttl)
+        self._engine = Engine(
+            plan.plan.specification, self._counts, Random(), self._report_failure, negative_ttl,
+            protection=_protection(plan),
+        )  # fmt: skip
         self._incarnation = plan.slot.incarnation
         link = plan.forwarder
         self._asker = Asker(loop, link.feed, link.slot, self._incarnation) if link else None
@@ -327,6 +335,16 @@ class Worker:
     def _report_failure(self, error: Exception, query: bytes) -> None:
         where = "".join(traceback.format_exception(error)) if self._plan.plan.with_traces else repr(error)
         self._log.error(f"kdns bug: a query could not be answered: {where}; query: {query.hex()}")
+
+
+def _protection(plan: WorkerPlan) -> Protection:
+    """What guards all listeners: the cookies of the configuration, and this worker's share of the rate limit."""
+    secrets, rate = plan.plan.secrets, plan.plan.settings.rrl
+    return Protection(
+        Cookies(secrets) if secrets else None,
+        RateLimiter(share(rate, plan.workers)) if rate else None,
+        time.time,
+    )
 
 
 def _former_counts(slot: Slot) -> list[int]:

@@ -27,6 +27,7 @@ _fixed = Struct(">2HIH").pack
 _short = Struct(">H").pack
 _head = Struct(">6H").pack
 _CLASS_IN = 1
+_OPT_LENGTH_AT = 9  # in an OPT record: root owner, type, class and TTL stand before the length of its options
 _ADDRESS_OCTETS: dict[int, int] = {RRType.A: 4, RRType.AAAA: 16}
 
 
@@ -160,7 +161,14 @@ def opt_record(payload_octets: int, extended_rcode: int, dnssec_ok: bool, option
     return b"\0" + _fixed(RRType.OPT, payload_octets, ttl, len(options)) + options
 
 
-def ede_option(code: int, text: str) -> bytes:
-    """An Extended DNS Error option (RFC 8914 section 2); a text that is too long is cut."""
-    body = _short(code) + text.encode()[:MAX_EDE_TEXT_OCTETS].decode(errors="ignore").encode()
+def with_options(message: bytes, opt_at: int, options: bytes) -> bytes:
+    """A message whose OPT record, the last record, has these options behind its own. Its octets are not counted."""
+    length_at = opt_at + _OPT_LENGTH_AT
+    length = int.from_bytes(message[length_at : length_at + 2]) + len(options)
+    return message[:length_at] + _short(length) + message[length_at + 2 :] + options
+
+
+def ede_option(code: int, text: str, most: int = MAX_EDE_TEXT_OCTETS) -> bytes:
+    """An Extended DNS Error option (RFC 8914 section 2); a text with more than `most` octets is cut."""
+    body = _short(code) + text.encode()[:most].decode(errors="ignore").encode()
     return _short(15) + _short(len(body)) + body

@@ -4,7 +4,7 @@ A server cookie is version, three reserved octets, a timestamp, and a keyed hash
 address: nothing is remembered, and whoever has the secret can check it. The hash is BLAKE2s instead of SipHash-2-4,
 which in Python would cost more than the rest of the answer; hence a version for private use (RFC 9018 section 8.2),
 for version 1 would claim that other servers with the same secret can check it. Replicas of kdns can. Not here: what
-the reply to a bad cookie is, and where the secrets come from.
+the reply to a bad cookie is, where the secrets come from, and how an option is found (kdns.wire.query).
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from hashlib import blake2s
 from hmac import compare_digest
 from struct import Struct
 from typing import NamedTuple
-
-from kdns.wire.message import layout
-from kdns.wire.query import OPT_OCTETS
 
 COOKIE_OPTION = 10
 CLIENT_OCTETS, SERVER_OCTETS = 8, 16
@@ -32,7 +29,6 @@ _HASH_OCTETS = 8
 _head = Struct(">B3xI").pack
 _timestamp = Struct(">4xI").unpack_from
 _option = Struct(">2H")
-_length = Struct(">H").unpack_from
 _HALF, _WHOLE = 1 << 31, 1 << 32
 
 
@@ -68,25 +64,6 @@ class Verdict(Enum):
     GOOD = "good"
     RENEW = "renew"  # good, but it is to have a new one: this one is old, or made with the former secret
     BAD = "bad"  # forged, expired, or of another server or address
-
-
-def find(message: bytes) -> bytes | None:
-    """The body of a query's COOKIE option, to be parsed; None if it has none, or is malformed as a whole.
-
-    A query without a question may have one too (RFC 7873 section 5.4). Of several the first counts (section 5.2).
-    """
-    measured = layout(message)
-    if measured is None or measured.opt_at is None:
-        return None
-    at = measured.opt_at + OPT_OCTETS
-    end = at + _length(message, at - 2)[0]
-    found = None
-    while at + _option.size <= end:
-        code, octets = _option.unpack_from(message, at)
-        at += _option.size + octets
-        if code == COOKIE_OPTION and found is None:
-            found = message[at - octets : at]
-    return found if at == end else None
 
 
 def parse(body: bytes) -> Cookie | None:

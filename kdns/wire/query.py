@@ -23,14 +23,16 @@ AA_BIT, RA_BIT, AD_BIT, CD_BIT = 0x0400, 0x0080, 0x0020, 0x0010
 _header = Struct(">6H").unpack_from
 _question = Struct(">2H").unpack_from
 _record = Struct(">2HIH").unpack_from
+_option = Struct(">2H")
 
 
 class Edns(NamedTuple):
-    """The query's OPT record; options are skipped, for kdns uses none that a client sends (RFC 6891 6.1.2)."""
+    """The query's OPT record. options: all of them, whole; see find_option."""
 
     payload_octets: int
     version: int
     dnssec_ok: bool
+    options: bytes = b""
 
 
 class Query(NamedTuple):
@@ -73,7 +75,8 @@ def parse_query(message: bytes) -> Query | None:
     if end == len(message) and not (answers or authorities or additionals):
         return Query(flags, end, qname, qtype, qclass, None, Rcode.NOERROR, True)
     if answers:
-        return Query(flags, end, qname, qtype, qclass, None, Rcode.FORMERR, False)
+        edns = _records(message, end, answers + authorities, additionals)[0]
+        return Query(flags, end, qname, qtype, qclass, edns, Rcode.FORMERR, False)
     edns, rcode = _records(message, end, authorities, additionals)
     if edns is not None and edns.version and rcode == Rcode.NOERROR:
         rcode = Rcode.BADVERS
@@ -96,6 +99,17 @@ def name_end(message: bytes, at: int) -> int | None:
             return None
         if not length:
             return at
+    return None
+
+
+def find_option(options: bytes, code: int) -> bytes | None:
+    """The body of the first option with this code, None if there is none."""
+    at = 0
+    while at + _option.size <= len(options):
+        found, octets = _option.unpack_from(options, at)
+        at += _option.size + octets
+        if found == code:
+            return options[at - octets : at]
     return None
 
 
@@ -126,7 +140,8 @@ def _records(message: bytes, at: int, authorities: int, additionals: int) -> tup
         if rrtype == RRType.OPT and index >= authorities:
             if edns is not None or owner_end != at + 1 or not _options_are_whole(message, fixed_end, length):
                 return edns, Rcode.FORMERR
-            edns = Edns(max(rrclass, MIN_PAYLOAD_OCTETS), ttl >> 16 & 255, bool(ttl & DO_BIT))
+            options = message[fixed_end : fixed_end + length]
+            edns = Edns(max(rrclass, MIN_PAYLOAD_OCTETS), ttl >> 16 & 255, bool(ttl & DO_BIT), options)
         at = fixed_end + length
     return edns, Rcode.NOERROR if at == len(message) else Rcode.FORMERR
 

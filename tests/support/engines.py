@@ -7,6 +7,7 @@ from random import Random
 from typing import NoReturn
 
 from kdns.answer.engine import Engine
+from kdns.answer.guard import UNPROTECTED, Protection
 from kdns.answer.outside import Pending
 from kdns.answer.spec import ClusterSpec, FileSpec, SiteSpec, Specification
 from kdns.observe.counters import new_counts
@@ -40,9 +41,11 @@ class Served:
     """
 
     def __init__(self, specification: Specification, parts: Iterable[ZoneDelta] = (), seed: int = 0,
-                 negative_ttl: int = 5, ready: bool = True) -> None:
+                 negative_ttl: int = 5, ready: bool = True, protection: Protection = UNPROTECTED) -> None:
         self.counts = new_counts()
-        self.engine = Engine(specification, self.counts, Random(seed), _fail, negative_ttl)
+        self.engine = Engine(
+            specification, self.counts, Random(seed), _fail, negative_ttl, protection=protection
+        )
         self.responder = self.engine.responder(0)
         if ready:
             self.publish(parts)

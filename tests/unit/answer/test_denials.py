@@ -6,8 +6,9 @@ from struct import pack
 
 import pytest
 
+from kdns.answer.spec import FileSpec, SiteSpec, Specification
 from kdns.wire.name import from_text
-from tests.support.engines import CLUSTER, Served, cluster, files
+from tests.support.engines import CLUSTER, Served, cluster, files, zone_file
 from tests.support.forwarding import forwarding
 from tests.support.messages import opt, query
 from tests.support.shop import SUBTREES, WEB, same, twice
@@ -189,3 +190,21 @@ def test_a_cluster_that_passes_on_its_reverse_names_denies_the_others_from_what_
     questions = [from_text(name) + b"\0\1\0\1" for name in names]
     assert None not in [served.responder.kept(question, 0, False) for question in questions]
     assert served.responder.kept(from_text("9.9.9.9.in-addr.arpa") + b"\0\x0c\0\1", 0, False) is None
+
+
+def test_a_denial_that_does_not_fit_without_edns_is_not_shared_with_queries_that_have_none() -> None:
+    """The names of this zone's SOA take 368 octets, and the question another 200."""
+    first, second = (".".join([fill * 60] * 3) for fill in "ab")
+    head = f"$TTL 60\n@ SOA {first}.test. {second}.test. 7 3600 600 86400 300\n@ NS ns\nns A 192.0.2.1\n"
+    qname = ".".join(["q" * 60] * 3) + ".example.org"
+    forms = [(b"", 512), (opt(4096), 1232), (opt(512), 512), (opt(), 1232)]
+    for order in (forms, forms[::-1]):
+        site = SiteSpec((from_text("example.org"),), (0,))
+        served = Served(
+            Specification((FileSpec(from_text("example.org")),), (site,), ((0,),)), [zone_file("", head=head)]
+        )
+        for edns, limit in order * 2:
+            reply = served.dig(qname, edns=edns)
+            assert len(reply.wire) <= limit
+            assert ("TC" in reply.flags) is (limit == 512)
+            assert bool(reply.authority) is (limit > 512)

@@ -14,7 +14,7 @@ from kdns.wire.name import ROOT, from_text
 from kdns.wire.outside import NO_EDE, Ask, Purpose, Source, Told
 from tests.support.engines import CLIENT, CLUSTER, Served, cluster, zone_file
 from tests.support.forwarding import DEFAULT_CLUSTER, answering, forwarding, split, telling
-from tests.support.messages import AD, CD, DO, RD, Answer, mixed_case, opt, query, question
+from tests.support.messages import AD, CD, COOKIE, DO, RD, Answer, mixed_case, opt, option, query, question
 from tests.support.shop import SUBTREES, WEB
 
 WWW = "www.example.net"
@@ -99,7 +99,18 @@ def test_a_forward_line_takes_its_zone_without_what_it_excepts(qname: str, is_ou
 
 def test_any_is_answered_here_where_the_block_says_so() -> None:
     assert forwarding(any_hinfo=True).dig(WWW, "ANY").rdata == ['"RFC8482" ""']
-    forwarding().pend(query(WWW, "ANY"))
+    forwarding().pend(query(WWW, "ANY"), tcp=True)
+
+
+def test_any_for_a_name_outside_goes_by_tcp_and_so_amplifies_nothing() -> None:
+    """RFC 8482 section 4.4; whoever's address is forged gets no more than was sent in it."""
+    for edns in (b"", opt(4096), opt(4096, option(COOKIE, bytes(8)))):
+        sent = query(WWW, "ANY", edns=edns)
+        reply = forwarding().ask(sent)
+        assert reply is not None
+        assert "TC" in Answer(reply).flags
+        assert not Answer(reply).answer
+        assert len(reply) <= len(sent)
 
 
 def test_forward_comes_before_whoami() -> None:

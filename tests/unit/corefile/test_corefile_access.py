@@ -148,7 +148,7 @@ def test_the_words_of_nsid_are_one_text(text: str, data: str) -> None:
         ("reload 30s 1s x", "2:15: `reload` takes [INTERVAL [JITTER]]"),
         ("reload often", "2:8: `often` is no duration"),
         (f"chaos v {'x' * 256}", "2:9: a text of `chaos` has at most 255 octets"),
-        (f"nsid {'x' * 256}", "2:6: `nsid` takes at most 255 octets"),
+        (f"nsid {'x' * 129}", "2:6: `nsid` takes at most 128 octets"),
     ],
 )
 def test_what_is_wrong_is_refused_with_its_place(text: str, message: str) -> None:

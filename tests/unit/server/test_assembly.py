@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+from socket import gethostname
+
 import pytest
 
+from kdns.answer.acl import AclAction, AclRule, AclSpec
 from kdns.answer.spec import ClusterSpec, FileSpec
 from kdns.corefile import CorefileError, parse_corefile
 from kdns.server.assembly import ClusterPlan, FilePlan, Plan, assemble
@@ -124,3 +128,18 @@ def test_an_interface_that_is_not_there_is_an_error_with_its_place() -> None:
 def test_port_0_is_refused_with_its_place() -> None:
     with pytest.raises(CorefileError, match="Corefile:1:1: port 0"):
         plan(".:0 {\n whoami\n}")
+
+
+def test_acl_nsid_and_minimal_reach_the_site() -> None:
+    made = plan(
+        "example.org {\n acl {\n  allow type A AAAA net 10.0.0.0/8\n  drop\n }\n acl sub.example.org {\n  block\n }\n"
+        " nsid rack 7\n minimal\n whoami\n}\nexample.net {\n nsid\n whoami\n}\n"
+    )
+    first, second = made.specification.sites
+    networks = (ip_network("10.0.0.0/8"),)
+    assert first.acl == (
+        AclSpec((ORG,), (AclRule(AclAction.ALLOW, frozenset((1, 28)), networks), AclRule(AclAction.DROP))),
+        AclSpec((from_text("sub.example.org"),), (AclRule(AclAction.BLOCK),)),
+    )
+    assert (first.nsid, first.minimal) == (b"rack 7", True)
+    assert (second.nsid, second.minimal, second.acl) == (gethostname().encode(), False, ())

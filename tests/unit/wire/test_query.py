@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kdns.wire.iana import Opcode, Rcode
-from kdns.wire.query import Edns, Query, name_end, parse_query
+from kdns.wire.query import Edns, Query, find_option, name_end, parse_query
 from tests.support.messages import (
     AA,
     AD,
@@ -219,7 +219,28 @@ def test_an_opt_record_counts_in_the_additional_section_only() -> None:
 )
 def test_6_1_2_unknown_options_are_ignored_whatever_they_hold(options: bytes) -> None:
     found = parsed(query("example.org", edns=opt(options=options)))
-    assert (found.rcode, found.edns, found.plain) == (Rcode.NOERROR, Edns(1232, 0, False), True)
+    assert (found.rcode, found.edns, found.plain) == (Rcode.NOERROR, Edns(1232, 0, False, options), True)
+
+
+def test_an_option_is_found_among_others_and_of_two_the_first_counts() -> None:
+    options = option(3, b"") + option(COOKIE, b"first") + option(COOKIE, b"second") + option(12, bytes(5))
+    assert (find_option(options, COOKIE), find_option(options, 3)) == (b"first", b"")
+    assert find_option(options, 15) is None
+    assert find_option(b"", COOKIE) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.binary(max_size=9)), max_size=6), st.integers(0, 5))
+def test_an_option_is_found_exactly_if_there_is_one(found: list[tuple[int, bytes]], code: int) -> None:
+    options = b"".join(option(*one) for one in found)
+    assert find_option(options, code) == next((body for other, body in found if other == code), None)
+
+
+@pytest.mark.parametrize("counts", [(1, 1, 0, 1), (0, 0, 0, 1), (2, 0, 0, 1)])
+def test_the_options_of_a_malformed_query_are_known_where_its_opt_is(counts: tuple[int, int, int, int]) -> None:
+    """Its reply has an OPT record then (RFC 6891 section 6.1.1), and what belongs into that."""
+    body = question("example.org") * counts[0] + RECORD * counts[1] + opt(options=option(COOKIE, bytes(8)))
+    found = parsed(message(body, counts))
+    assert (found.rcode, found.edns) == (Rcode.FORMERR, Edns(1232, 0, False, option(COOKIE, bytes(8))))
 
 
 @pytest.mark.parametrize(

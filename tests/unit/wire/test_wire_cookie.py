@@ -21,14 +21,13 @@ from kdns.wire.cookie import (
     Secrets,
     Verdict,
     check,
-    find,
     option,
     parse,
     reply_option,
     server_cookie,
 )
-from tests.support.messages import COOKIE, message, opt, query, question
-from tests.support.messages import option as any_option
+from kdns.wire.query import find_option
+from tests.support.messages import opt, query
 
 SECRET, FORMER, OTHER = (bytes([octet]) * 16 for octet in (1, 2, 3))
 SECRETS = Secrets(SECRET, FORMER)
@@ -43,66 +42,6 @@ def made(secret: bytes = SECRET, at: int = NOW, address: bytes = ADDRESS, client
 
 def judged(cookie: Cookie, now: int = NOW, address: bytes = ADDRESS) -> Verdict:
     return check(SECRETS, cookie, address, now)
-
-
-# Finding the option
-
-
-def test_the_cookie_of_a_query_is_found() -> None:
-    edns = opt(options=any_option(3, b"") + any_option(COOKIE, CLIENT) + any_option(12, bytes(5)))
-    assert find(query("example.org", edns=edns)) == CLIENT
-
-
-def test_a_query_without_a_question_may_have_a_cookie() -> None:
-    assert find(message(opt(options=any_option(COOKIE, CLIENT)), (0, 0, 0, 1))) == CLIENT
-
-
-def test_of_two_cookies_the_first_counts() -> None:
-    edns = opt(options=any_option(COOKIE, CLIENT) + any_option(COOKIE, bytes(8)))
-    assert find(query("example.org", edns=edns)) == CLIENT
-
-
-def test_an_empty_cookie_is_found_and_malformed() -> None:
-    found = find(query("example.org", edns=opt(options=any_option(COOKIE, b""))))
-    assert found == b""
-    assert parse(found) is None
-
-
-def test_a_cookie_before_other_records_is_found() -> None:
-    record = b"\xc0\x0c\0\x10\0\1\0\0\0\0\0\1\0"
-    octets = message(question("example.org") + opt(options=any_option(COOKIE, CLIENT)) + record, (1, 0, 0, 2))
-    assert find(octets) == CLIENT
-
-
-@pytest.mark.parametrize(
-    "octets",
-    [
-        query("example.org"),
-        query("example.org", edns=opt()),
-        query("example.org", edns=opt(options=any_option(3, CLIENT))),
-        query("example.org", edns=opt(options=any_option(COOKIE, CLIENT) + b"\0")),
-        query("example.org", edns=opt(options=any_option(COOKIE, CLIENT) + b"\0\3\0\1")),
-        query("example.org", edns=opt(options=any_option(COOKIE, CLIENT)) * 2),
-        query("example.org", edns=opt(options=any_option(COOKIE, CLIENT)))[:-1],
-        b"",
-    ],
-)
-def test_a_query_that_has_none_or_is_malformed_has_no_cookie(octets: bytes) -> None:
-    assert find(octets) is None
-
-
-def test_the_last_option_must_not_reach_beyond_the_opt_record() -> None:
-    """There are octets behind it, but they are another record's."""
-    edns = opt(options=b"\0\x0a\0\x08" + CLIENT[:4])
-    record = b"\0\0\x10\0\1\0\0\0\0\0\1\0"
-    assert find(message(question("example.org") + edns + record, (1, 0, 0, 2))) is None
-
-
-@given(st.binary(max_size=120))
-def test_any_octets_have_a_cookie_or_none(octets: bytes) -> None:
-    for whole in (octets, query("example.org", edns=opt(options=octets)), message(octets, (0, 0, 0, 1))):
-        found = find(whole)
-        assert found is None or found in whole
 
 
 # Its lengths
@@ -255,7 +194,7 @@ def test_any_other_is_replaced_by_a_new_one(cookie: Cookie) -> None:
 
 def test_what_a_client_learned_is_found_in_its_next_query() -> None:
     sent = reply_option(SECRETS, Cookie(CLIENT, b""), Verdict.CLIENT_ONLY, ADDRESS, NOW)
-    body = find(query("example.org", edns=opt(options=sent)))
+    body = find_option(sent, COOKIE_OPTION)
     assert body is not None
     assert len(body) == CLIENT_OCTETS + SERVER_OCTETS
     assert parse(body) == made()

@@ -1,0 +1,171 @@
+"""A responder that asks a guard first: whatever is kept, nothing is sent before (RFC 7873, 5001, 8914).
+
+    known form or parsed -> guard -> refused, silence, TC -> reply + options of this client
+                                  -> answered as ever     -> reply + options of this client
+
+Every reply gets the options that are due to its client: kept ones, errors, truncated ones, those that come from
+outside. There is always room for them (kdns.answer.site.Site.room). Not here: what the guard decides
+(kdns.answer.guard), how answers are made (kdns.answer.responder).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from kdns.answer.acl import REPLIES, AclAction
+from kdns.answer.compiler import ID_OCTETS
+from kdns.answer.cookies import asks_for_cookie_alone
+from kdns.answer.form import form_with_cookie
+from kdns.answer.guard import Asker, Guard, Judged, Ruling, told_nsid
+from kdns.answer.outside import Pending
+from kdns.answer.responder import BROKEN, Client, Responder, complete
+from kdns.answer.site import Site
+from kdns.answer.table import Entry
+from kdns.wire.builder import with_options
+from kdns.wire.cookie import COOKIE_OPTION
+from kdns.wire.iana import Rcode
+from kdns.wire.message import layout
+from kdns.wire.outside import Told
+from kdns.wire.query import HEADER_OCTETS, Query, find_option, parse_query
+from kdns.zone.model import Zone
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+class _Known(NamedTuple):
+    """A query in a common form (kdns.answer.form), and the reply that is kept for it."""
+
+    question: bytes
+    payload: int
+    cookie: bytes | None
+    entry: Entry
+
+
+class GuardedResponder(Responder):
+    """See the module's docstring. The arguments are those of Responder, but for the guard."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        sites: tuple[Site, ...],
+        counts: list[int],
+        rng: Random,
+        serial_cell: Callable[[Zone], list[bytes]],
+        on_failure: Callable[[Exception, bytes], None],
+        generation: int,
+    ) -> None:
+        super().__init__(sites, counts, rng, serial_cell, on_failure, generation)
+        self.guard = guard
+        self.has_short_cut = not guard.is_strict
+
+    def respond(self, message: bytes, client: Client, tcp: bool) -> bytes | Pending | None:
+        """As Responder.respond."""
+        try:
+            return self._respond(message, client, Asker(client[0], tcp))
+        except Exception as error:  # a guard that fails lets nothing pass
+            self._on_failure(error, message)
+            query = parse_query(message)
+            return self._send(message, query, tcp, self._refuse(query, None, tcp, BROKEN), b"") if query else None
+
+    def _respond(self, message: bytes, client: Client, asker: Asker) -> bytes | Pending | None:
+        known = self._known(message, asker.tcp)
+        if known is not None:
+            judged = self._judge_known(known, asker)
+            if judged.ruling is Ruling.ANSWER:
+                end = HEADER_OCTETS + len(known.question)
+                return self._complete_for(message, end, known.entry, known.payload > 0, asker.tcp, judged.options)
+        query = parse_query(message)
+        if query is None:
+            return super().respond(message, client, asker.tcp)  # which counts it
+        if known is None:
+            judged = self._judge(query, asker)
+        outcome = _OUTCOMES[judged.ruling](self, message, query, client, asker.tcp, judged)
+        options = judged.options + (self._nsid(query) if self.guard.has_nsid else b"")
+        if isinstance(outcome, Pending):
+            return Pending(outcome.ask, partial(_finish, outcome.finish, options)) if options else outcome
+        return None if outcome is None else self._send(message, query, asker.tcp, outcome, options)
+
+    def _known(self, message: bytes, tcp: bool) -> _Known | None:
+        """That there is such a reply says that the question is a sound one."""
+        form = form_with_cookie(message[ID_OCTETS:])
+        if form is None:
+            return None
+        question, payload, cookie = form[0].lower(), form[1], form[2]
+        entry = self.table.current.get(question) or self.kept(question, payload, tcp)
+        return None if entry is None else _Known(question, payload, cookie, entry)
+
+    def _judge_known(self, known: _Known, asker: Asker) -> Judged:
+        qname, qtype = known.question[:-4], int.from_bytes(known.question[-4:-2])
+        site = self._site(qname) if self.guard.has_acl else None
+        return self.guard.judge(site, asker, qname, qtype, known.cookie)
+
+    def _judge(self, query: Query, asker: Asker) -> Judged:
+        site = None if query.rcode else self._site(query.qname)
+        cookie = find_option(query.edns.options, COOKIE_OPTION) if query.edns else None
+        return self.guard.judge(site, asker, query.qname, query.qtype, cookie)
+
+    def _nsid(self, query: Query) -> bytes:
+        return told_nsid(self._site(query.qname), query.edns.options) if query.edns else b""
+
+    def _send(self, message: bytes, query: Query, tcp: bool, entry: Entry, options: bytes) -> bytes:
+        return self._complete_for(message, query.end, entry, query.edns is not None, tcp, options)
+
+    def _complete_for(
+        self, message: bytes, end: int, entry: Entry, with_opt: bool, tcp: bool, options: bytes
+    ) -> bytes:
+        """The reply, with the options of this client; see kdns.answer.responder.complete."""
+        reply = complete(message, end, entry, with_opt, tcp, self.counts)
+        return with_options(reply, len(reply) - len(entry[2]), options) if options else reply
+
+    # What becomes of a query, by ruling
+
+    def _let_pass(
+        self, message: bytes, query: Query, client: Client, tcp: bool, judged: Judged
+    ) -> Entry | Pending | None:
+        is_sound = query.edns is not None and not query.edns.version
+        if judged.has_cookie and is_sound and asks_for_cookie_alone(message):
+            return self._bare(query, tcp, Rcode.NOERROR)
+        return self._keep_or_answer(message, query, client, tcp)
+
+    def _turn_away(
+        self, message: bytes, query: Query, client: Client, tcp: bool, judged: Judged
+    ) -> Entry | Pending | None:
+        return self._refuse(query, self._site(query.qname), tcp, REPLIES[AclAction(judged.ruling.value)])
+
+    def _say_nothing(
+        self, message: bytes, query: Query, client: Client, tcp: bool, judged: Judged
+    ) -> Entry | Pending | None:
+        return None
+
+    def _send_to_tcp(
+        self, message: bytes, query: Query, client: Client, tcp: bool, judged: Judged
+    ) -> Entry | Pending | None:
+        """An error, which is as short, is sent as it is."""
+        return self._bare(query, tcp, query.rcode) if query.rcode else self._truncated(query)
+
+    def _call_malformed(
+        self, message: bytes, query: Query, client: Client, tcp: bool, judged: Judged
+    ) -> Entry | Pending | None:
+        return self._bare(query, tcp, query.rcode or Rcode.FORMERR)
+
+
+_OUTCOMES = {
+    Ruling.ANSWER: GuardedResponder._let_pass,
+    Ruling.BLOCK: GuardedResponder._turn_away,
+    Ruling.FILTER: GuardedResponder._turn_away,
+    Ruling.SILENCE: GuardedResponder._say_nothing,
+    Ruling.SLIP: GuardedResponder._send_to_tcp,
+    Ruling.FORMERR: GuardedResponder._call_malformed,
+}
+
+
+def _finish(finish: Callable[[Told], bytes], options: bytes, told: Told) -> bytes:
+    """A reply that was waited for, with the options of this client."""
+    reply = finish(told)
+    measured = layout(reply)
+    if measured is None or measured.opt_at is None:
+        return reply
+    return with_options(reply, measured.opt_at, options)
