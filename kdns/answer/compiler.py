@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 ANSWER, AUTHORITY, ADDITIONAL = range(3)
 
-# A truncated rrset other than addresses is compiled with this many starts, not with all, and so are addresses of a name
-# that the question does not lead to: enough that a client which asks again meets other records, few enough to compile
-# at once.
+# A truncated rrset other than addresses is compiled with this many starts, not with all, and so are addresses of a
+# name that the question does not lead to: enough that a client which asks again meets other records, few enough to
+# compile at once.
 TRUNCATED_VARIANTS = 8
 
 ID_OCTETS = 2

@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING
 
 from kdns.answer.outside import Pending
 from kdns.answer.responder import Responder
+from kdns.answer.rewrite import Rewriter
 from kdns.answer.site import Backend, Site
 from kdns.answer.spec import NEGATIVE_TTL, ClusterSpec, FileSpec, SiteSpec, Specification
 from kdns.answer.table import GENERATION
+from kdns.answer.template import Templates
 from kdns.zone.cluster import ForwardZone, ReverseZone, is_reverse
 from kdns.zone.delta import ZoneDelta
 from kdns.zone.masterzone import MasterZone, MasterZoneBuilder
 from kdns.zone.model import Dependency, Zone
+from kdns.zone.recordtext import parse_record
 from kdns.zone.state import ClusterState
 from kdns.zone.unknown import UnknownZone
 
@@ -260,7 +263,10 @@ class Engine:
         if files:
             backends.append(self._backend(tuple(files)))
         return Site(
-            spec.zones, tuple(backends), spec.any_hinfo, spec.whoami, spec.max_udp_octets, spec.group, spec.outside
+            spec.zones, tuple(backends), spec.any_hinfo, spec.whoami, spec.max_udp_octets, spec.group, spec.outside,
+            Rewriter(spec.rewrite) if spec.rewrite else None,
+            Templates(spec.templates, parse_record) if spec.templates else None,
+            spec.autopath,
         )
 
     def _backend(self, sources: tuple[int, ...]) -> Backend:

@@ -12,8 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kdns.answer.autopath import AutopathSpec
+from kdns.answer.rewrite import Rewriter
 from kdns.answer.spec import OutsideSpec
-from kdns.wire.name import suffixes
+from kdns.answer.template import Templates
+from kdns.wire.name import is_subdomain, suffixes
 from kdns.zone.model import Found, Kind, Zone
 from kdns.zone.rrset import RRset
 
@@ -54,6 +57,9 @@ class Site:
     max_udp_octets: int
     group: int | None = None
     outside: tuple[OutsideSpec, ...] = ()
+    rewriter: Rewriter | None = None
+    templates: Templates | None = None
+    autopath: AutopathSpec | None = None
 
     def zone_of(self, qname: bytes) -> Zone | None:
         """The zone that decides a folded name, None if the name is in no zone of the site; see `passage`."""
@@ -96,10 +102,17 @@ class Site:
     def deciders(self) -> dict[bytes, Zone | None]:
         """For each apex of the site the zone that decides all names of which it is the longest ancestor here.
 
-        None where that differs from name to name because a zone may pass names on.
+        None where that differs from name to name: a zone may pass names on, or a directive may take them before.
         """
         apexes = {*self.zones, *(apex for backend in self.backends for apex in backend.zones())}
-        return {apex: self._decider(apex) for apex in apexes}
+        return {apex: None if self._is_taken_before(apex) else self._decider(apex) for apex in apexes}
+
+    def _is_taken_before(self, apex: bytes) -> bool:
+        """Whether a name at or below an apex may be answered otherwise than its zone would."""
+        if self.rewriter is not None and self.rewriter.may_hold_below(apex):
+            return True
+        taken = (*(self.templates.zones if self.templates else ()), *(self.autopath.zones if self.autopath else ()))
+        return any(is_subdomain(name, apex) or is_subdomain(apex, name) for name in taken)
 
     def _decider(self, apex: bytes) -> Zone | None:
         ancestors = suffixes(apex)

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from kdns.answer.autopath import AutopathSpec
+from kdns.answer.rewrite import RewriteRule
+from kdns.answer.template import TemplateSpec
 from kdns.zone.cluster import PodNames
 
 MAX_UDP_OCTETS = 1232  # what crosses every path unfragmented (DNS flag day 2020); `bufsize` changes it
@@ -69,6 +72,7 @@ class SiteSpec:
     max_udp_octets: cap on UDP replies (`bufsize`).
     group: under which index the forwarder knows the block's `forward` and `cache` lines; None without `forward`.
     outside: those `forward` lines.
+    rewrite: rules for questions and replies. templates: what answers by itself. autopath: whose names are searched.
     """
 
     zones: tuple[bytes, ...]
@@ -78,6 +82,9 @@ class SiteSpec:
     max_udp_octets: int = MAX_UDP_OCTETS
     group: int | None = None
     outside: tuple[OutsideSpec, ...] = ()
+    rewrite: tuple[RewriteRule, ...] = ()
+    templates: tuple[TemplateSpec, ...] = ()
+    autopath: AutopathSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ class FakeOutside:
         self.asked: list[tuple[Ask, Callable[[Told], None]]] = []
         self.is_full = False
 
-    def ask(self, ask: Ask, on_told: Callable[[Told], None]) -> bool:
+    def ask(self, ask: Ask, on_told: Callable[[Told], None], patience: float = 0.0) -> bool:
         if not self.is_full:
             self.asked.append((ask, on_told))
         return not self.is_full
