@@ -1,6 +1,6 @@
 """The configuration model to what the processes need: a specification for the engine, addresses, sources to read.
 
-In: a Corefile, and callables that know this machine's addresses. Out: a Plan. No IO of its own. Sources are
+In: a Corefile, and callables that know this machine's addresses and files. Out: a Plan. No IO of its own. Sources are
 numbered once: two ports that serve the same cluster, or the same zone file, share its data.
 """
 
@@ -16,7 +16,9 @@ from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, Positio
 from kdns.observe.querylog import LoggedBlock, LogRule, QueryLog
 from kdns.server.admin import AdminPlan, admin_plan
 from kdns.server.forwarding import GroupPlan, group_plan, refuse_two_trusts
+from kdns.server.rules import Read, autopath_spec, rewrite_rules, template_specs
 from kdns.server.sockets import WILDCARD_HOSTS, Address
+from kdns.server.textfile import read_text
 from kdns.zone.cluster import PodNames
 
 Resolve = Callable[[str], Sequence[str]]
@@ -34,10 +36,7 @@ PENDING: dict[str, Callable[[ServerBlock], Sequence[_Placed | None]]] = {
     "nsid": lambda block: (block.nsid,),
     "acl": lambda block: block.acl,
     "cache { keepttl }": lambda block: [line for line in (block.cache,) if line and line.keepttl],
-    "rewrite": lambda block: block.rewrite,
-    "autopath": lambda block: (block.autopath,),
     "minimal": lambda block: (block.minimal,),
-    "template": lambda block: block.templates,
     "transfer": lambda block: block.transfer,
     "hosts": lambda block: (block.hosts,),
     "loop": lambda block: (block.loop,),
@@ -107,11 +106,13 @@ class Plan:
         return list(dict.fromkeys(address for group in self.addresses for address in group))
 
 
-def assemble(corefile: Corefile, resolve: Resolve, machine: Machine, settings: Settings = NO_SETTINGS) -> Plan:
+def assemble(
+    corefile: Corefile, resolve: Resolve, machine: Machine, settings: Settings = NO_SETTINGS, read: Read = read_text
+) -> Plan:
     """Make the plan of a configuration.
 
     resolve: the addresses of an interface, OSError if there is none of that name. machine: all addresses that
-    clients elsewhere may use. Raises CorefileError.
+    clients elsewhere may use. read: the text of a resolv.conf. Raises CorefileError.
     """
     for block in corefile.blocks:
         _refuse_pending(block)
@@ -119,7 +120,7 @@ def assemble(corefile: Corefile, resolve: Resolve, machine: Machine, settings: S
     _refuse_pending_settings(settings)
     refuse_two_trusts(line for block in corefile.blocks for line in block.forward)
     listeners = corefile.listeners(resolve)
-    assembler = _Assembler(listeners, machine)
+    assembler = _Assembler(listeners, machine, read)
     sites = [assembler.site(block, group) for group, block in enumerate(corefile.blocks)]
     specification = Specification(
         sources=tuple(assembler.specs),
@@ -147,6 +148,7 @@ class _Assembler:
 
     listeners: Sequence[Listener]
     machine: Machine
+    read: Read
     plans: list[SourcePlan] = field(default_factory=list)
     specs: list[SourceSpec] = field(default_factory=list)
 
@@ -161,6 +163,9 @@ class _Assembler:
             max_udp_octets=block.bufsize,
             group=group if block.forward else None,
             outside=tuple(OutsideSpec(line.zone, line.excluded) for line in block.forward),
+            rewrite=rewrite_rules(block),
+            templates=template_specs(block),
+            autopath=autopath_spec(block, self.read),
         )
 
     def _cluster(self, kubernetes: Kubernetes) -> int:
