@@ -32,7 +32,7 @@ from kdns.wire.iana import EDE, Rcode, RRClass, RRType
 from kdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, ROOT, is_subdomain, suffixes
 from kdns.wire.outside import Told
 from kdns.wire.query import HEADER_OCTETS, RD_BIT, Query, parse_query
-from kdns.zone.lookup import hinfo, lookup
+from kdns.zone.lookup import MAX_ALIASES, hinfo, lookup
 from kdns.zone.model import Denial, Dependency, Lookup, Zone
 from kdns.zone.rrset import RRset, address_rrsets
 
@@ -47,7 +47,6 @@ _srv_head = Struct(">3H").pack
 
 # What is given back for what a probe has taken.
 _PROBED: Entry = ((b"", b""), b"", b"", 0, None, ())
-_NOWHERE = Passage(None, False, False)
 
 # What answers a query that no zone decides: rcode, EDE code and text.
 _Refusal = tuple[int, int, str]
@@ -62,7 +61,7 @@ class _Case(NamedTuple):
     """One query and all that its answer may depend on. keys: see kdns.answer.shape.
 
     query: what is to be answered; what `rewrite` made of the client's, if `rewriting` is set. probe: takes what is
-    found, which is no reply yet.
+    found, which is no reply yet. aliases: how many of a template or a `cname` rule have led here.
     """
 
     message: bytes
@@ -73,6 +72,7 @@ class _Case(NamedTuple):
     site: Site
     rewriting: Rewriting | None = None
     probe: Probe | None = None
+    aliases: int = 0
 
     @property
     def asked(self) -> Query:
@@ -238,7 +238,7 @@ class Responder:
             return self._onward(case, *redirection)
         if leads is None:
             return self._compile(case, found) if found else outcome
-        pending = self._pend_leads(case, leads)
+        pending = self._pend_leads(case._replace(keys=()), leads)  # asked again, it would not be redirected
 
         def finish(told: Told) -> bytes | Pending:
             redirection = reverter.redirected(aliases_of(found, message_of(pending.ask.question, told)))
@@ -285,15 +285,19 @@ class Responder:
         return self._pend(case, case.site, passage, question_of(case.query), None)
 
     def _onward(self, case: _Case, answer: tuple[RRset, ...], target: bytes) -> Entry | Pending:
-        """The answer to a question of which some aliases are known: the target of the last one is looked up."""
-        site = self._site(target)
-        passage = site.passage(target) if site else _NOWHERE
-        if site is None or passage.zone is None:
-            found = Lookup(Rcode.NOERROR, answer, lasting=False, leads_to=target)
-        else:
-            rest = lookup(passage.zone, site.zone_of, target, case.query.qtype)
-            found = rest._replace(answer=(*answer, *rest.answer), lasting=False)
-        return (self._follow(case, found) if found.leads_to else None) or self._compile(case, found)
+        """The answer to a question of which some aliases are known; the last one's target is looked up like any name.
+
+        A target that nothing answers is left to the client's resolver.
+        """
+        probe = Probe()
+        if case.aliases < MAX_ALIASES:
+            probe = self._probe(case._replace(aliases=case.aliases + 1), target)
+        found = (probe.leads.chain if probe.leads else probe.found) or Lookup(Rcode.NOERROR)
+        whole = tuple(dict.fromkeys((*answer, *found.answer)))  # in a circle, aliases come again
+        found = found._replace(answer=whole, lasting=False)
+        if probe.leads is not None:
+            return self._pend_leads(case, probe.leads._replace(chain=found))
+        return self._compile(case, found)
 
     def _follow(self, case: _Case, found: Lookup) -> Pending | None:
         """An alias that leads outside; None if the site that takes its target does not forward it.
@@ -326,7 +330,8 @@ class Responder:
     def _probe(self, case: _Case, qname: bytes | None) -> Probe:
         """What a name is answered with, None for the name that is asked, of which the first steps are taken already.
 
-        Another name is looked up as if its client had asked for it. If it would be rewritten it is as if refused.
+        Another name is looked up as if its client had asked for it. If that question would be rewritten it is as if
+        refused.
         """
         probe = Probe()
         if qname is None:
@@ -334,7 +339,7 @@ class Responder:
             return probe
         site = self._site(qname)
         query = case.query._replace(qname=qname)
-        if site and not (site.rewriter and site.rewriter.rewrite(qname, query.qtype, query.qclass)):
+        if site and not (site.rewriter and site.rewriter.changes(qname, query.qtype, query.qclass)):
             self._steps(_FOR_PROBES, case._replace(query=query, site=site, probe=probe))
         return probe
 
