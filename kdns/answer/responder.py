@@ -237,7 +237,7 @@ class Responder:
         if redirection is not None:
             return self._onward(case, *redirection)
         if leads is None:
-            return self._compile(case, found) if found else outcome
+            return self._compile(case, found, probe.ede) if found else outcome
         pending = self._pend_leads(case._replace(keys=()), leads)  # asked again, it would not be redirected
 
         def finish(told: Told) -> bytes | Pending:
@@ -297,7 +297,7 @@ class Responder:
         found = found._replace(answer=whole, lasting=False)
         if probe.leads is not None:
             return self._pend_leads(case, probe.leads._replace(chain=found))
-        return self._compile(case, found)
+        return self._compile(case, found, probe.ede)
 
     def _follow(self, case: _Case, found: Lookup) -> Pending | None:
         """An alias that leads outside; None if the site that takes its target does not forward it.
@@ -366,7 +366,7 @@ class Responder:
     def _compile(self, case: _Case, found: Lookup, ede: tuple[int, str] | None = None) -> Entry:
         """The reply that says what was found, kept where that may be. ede: why it is so, instead of the note."""
         if case.probe is not None:
-            case.probe.found = found
+            case.probe.found, case.probe.ede = found, ede
             return _PROBED
         if case.rewriting is not None:
             found = case.rewriting.reverter.revert(found)

@@ -44,26 +44,31 @@ class Leads(NamedTuple):
 
 
 class Probe:
-    """Takes what would have been answered. found: by us; leads: where it is for outside. Neither: it is refused."""
+    """Takes what would have been answered. found: by us, and its EDE; leads: where it is for outside.
 
-    __slots__ = ("found", "leads")
+    Neither: it is refused.
+    """
+
+    __slots__ = ("ede", "found", "leads")
 
     def __init__(self) -> None:
         self.found: Lookup | None = None
+        self.ede: tuple[int, str] | None = None
         self.leads: Leads | None = None
 
 
 class Searcher(Generic[Case]):
     """Walks for the queries of one responder.
 
-    probe: what a name is answered with, None for the name that was asked. answer: the reply that says what was found.
+    probe: what a name is answered with, None for the name that was asked. answer: the reply that says what was found,
+    and why (EDE).
     pend: the query waits for what it leads to. later: carries on with a query; what it gives if that gives nothing.
     """
 
     def __init__(
         self,
         probe: Callable[[Case, bytes | None], Probe],
-        answer: Callable[[Case, Lookup], Entry],
+        answer: Callable[[Case, Lookup, tuple[int, str] | None], Entry],
         pend: Callable[[Case, Leads], Pending],
         later: Callable[[Case, Callable[[], Entry | Pending | None], Callable[[], Later]], Later],
     ) -> None:
@@ -78,7 +83,7 @@ class Searcher(Generic[Case]):
         if probe.found is not None:
             zone = probe.found.denial.zone if probe.found.denial else None
             search = begin(spec, zone, qname, qtype, probe.found)
-            return self._answer(case, probe.found) if search is None else self._walk(case, search)
+            return self._answer(case, probe.found, probe.ede) if search is None else self._walk(case, search)
         if probe.leads is None:
             return None
         pending = self._pend(case, probe.leads)
@@ -105,7 +110,7 @@ class Searcher(Generic[Case]):
         outcome = walk(search, look)
         if isinstance(outcome, Lookup):
             is_told = search.denial is _DENIED_OUTSIDE and outcome.rcode == Rcode.NXDOMAIN
-            return None if is_told else self._answer(case, outcome)
+            return None if is_told else self._answer(case, outcome, None)
         [lead] = leads
         chain = outcome.chain if lead.chain is None else aliased(search.asked, outcome.chain.leads_to, lead.chain)
         pending = self._pend(case, lead._replace(chain=chain))
