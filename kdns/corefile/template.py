@@ -9,8 +9,8 @@
     }
 
 A RECORD is a line of a zone file in which some of Go's templates may stand: `{{ .Name }}`, `{{ .Type }}`,
-`{{ .Class }}`, `{{ .Zone }}`, `{{ index .Match N }}`, `{{ .Group.NAME }}`, `{{ parseInt .Group.NAME BASE BITS }}`. In:
-statements. Out: plugins.Template, and back to lines. Not here: filling them in.
+`{{ .Class }}`, `{{ .Zone }}`, `{{ index .Match N }}`, `{{ .Group.NAME }}`, `{{ parseInt .Group.NAME BASE BITS }}`.
+In: statements. Out: plugins.Template, and back to lines. Not here: filling them in.
 """
 
 from __future__ import annotations
