@@ -12,7 +12,8 @@ tells the namespace, so nobody has to know pods. Walked is, for a name X of the 
 The first of these that exists is answered, for whatever type: the asked name as an alias of it, and its records or
 their absence. If none exists, the asked name does not (NXDOMAIN, from the cluster's zone); the client goes on asking,
 and hears what the caches know by then. If one cannot be resolved, it is SERVFAIL at once: the client's patience is
-over by then. Nothing of this is kept with the cluster's replies, for no change of the cluster says that it ended; its
+over by then. If one is refused, the walk ends as if none existed, and the client hears of it when it comes to it.
+Nothing of this is kept with the cluster's replies, for no change of the cluster says that it ended; its
 alias lives for seconds.
 
 Limits, so that no full name gets an answer that is not its own:
@@ -75,7 +76,7 @@ class Search(NamedTuple):
 class Outward(NamedTuple):
     """The walk has come to a name for outside.
 
-    chain: the alias that leads there; with the answer for the name behind it the reply is whole.
+    chain: the alias that leads there (`leads_to`); with the answer for the name behind it the reply is whole.
     rest: where to go on if the answer is NXDOMAIN; whatever else it is ends the walk.
     """
 
@@ -110,8 +111,11 @@ def _name(word: str) -> bytes | None:
         return None
 
 
-def begin(spec: AutopathSpec, zone: Zone, asked: bytes, qtype: int, found: Lookup) -> Search | None:
-    """The walk for a folded name of a zone that was denied as `found` says; None where it is left alone."""
+def begin(spec: AutopathSpec, zone: Zone | None, asked: bytes, qtype: int, found: Lookup) -> Search | None:
+    """The walk for a folded name that was denied as `found` says; None where it is left alone.
+
+    zone: which has denied it, None if it was none of ours.
+    """
     if found.rcode != Rcode.NXDOMAIN or found.answer or qtype in _LEFT_ALONE:
         return None
     ancestors = suffixes(asked)
@@ -126,22 +130,24 @@ def begin(spec: AutopathSpec, zone: Zone, asked: bytes, qtype: int, found: Looku
 
 
 def walk(search: Search, look: Look) -> Lookup | Outward:
-    """Go on until a name exists, or one is for outside, or there are no more."""
+    """Go on until a name exists, or one is for outside, or there are no more, or one is refused."""
     asked, denial, names = search
     for at, name in enumerate(names, 1):
         found = look(name)
         if found is None:
-            chain = _aliased(asked, name, Lookup(Rcode.NOERROR, leads_to=name))
+            chain = aliased(asked, name, Lookup(Rcode.NOERROR, leads_to=name))
             return Outward(chain, search._replace(names=names[at:]))
         if found.rcode == Rcode.SERVFAIL:
             return found._replace(lasting=False)
+        if found.rcode == Rcode.NOERROR:
+            return aliased(asked, name, found)
         if found.rcode != Rcode.NXDOMAIN:
-            return _aliased(asked, name, found)
+            break
     return denial._replace(lasting=False)
 
 
-def _aliased(asked: bytes, name: bytes, found: Lookup) -> Lookup:
-    """The asked name as an alias of one that exists."""
+def aliased(asked: bytes, name: bytes, found: Lookup) -> Lookup:
+    """The asked name as an alias of one that exists, or may."""
     ttls = [rrset.ttl for rrset in found.answer] + ([found.denial.ttl] if found.denial else [])
     alias = RRset(asked, RRType.CNAME, min([ALIAS_TTL, *ttls]), (name,))
     return found._replace(answer=(alias, *found.answer), authoritative=True, lasting=False)
@@ -151,8 +157,10 @@ def _aliased(asked: bytes, name: bytes, found: Lookup) -> Lookup:
 _Bases = tuple[bytes, tuple[bytes, ...]]
 
 
-def _cluster_names(zone: Zone, ancestors: list[bytes]) -> _Bases | None:
+def _cluster_names(zone: Zone | None, ancestors: list[bytes]) -> _Bases | None:
     """X and its names in the zone, if the asked name is X below a namespace, and may be meant so."""
+    if zone is None:
+        return None
     services = SVC + zone.apex
     below = [name for name in ancestors if is_subdomain(name, services)]
     if len(below) < 4:  # X of one label, or of none

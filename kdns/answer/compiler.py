@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 ANSWER, AUTHORITY, ADDITIONAL = range(3)
 
-# A truncated rrset other than addresses is compiled with this many starts, not with all: enough that a client which
-# asks again meets other records, few enough to compile at once.
+# A truncated rrset other than addresses is compiled with this many starts, not with all, and so are addresses of a
+# name that the question does not lead to: enough that a client which asks again meets other records, few enough to
+# compile at once.
 TRUNCATED_VARIANTS = 8
 
 ID_OCTETS = 2
@@ -93,10 +94,12 @@ def compile_reply(frame: Frame, lookup: Lookup, rng: Random) -> Reply:
     start = rng.randrange(count)
     if last.rrtype in _ROTATED:
         draft = _Draft(frame, lookup, start)
-        return draft.reply(_rotation(draft, last, start).__next__)
-    draft = _Draft(frame, lookup, 0)  # in the order given: the first PTR record is the one that counts
-    if not draft.truncated:
-        return draft.reply(draft.body)
+        if draft.owner_octets:
+            return draft.reply(_rotation(draft, last, start).__next__)
+    else:
+        draft = _Draft(frame, lookup, 0)  # in the order given: the first PTR record is the one that counts
+        if not draft.truncated:
+            return draft.reply(draft.body)
     starts = [at % count for at in range(start, start + count, max(1, count // TRUNCATED_VARIANTS))]
     # All of them have the same header, and so the same number of records.
     fewest = min(_Draft(frame, lookup, at).last_count for at in starts)
@@ -138,6 +141,16 @@ class _Draft:
         """The reply with this body, which is this draft's or one of the same records."""
         return Reply(self._heads, body, len(self._builder), self._serial_at, self._whole and not self.truncated)
 
+    @property
+    def owner_octets(self) -> int:
+        """Octets of the owner of each record of the last answer rrset; 0 if the first one has it written out.
+
+        It is a pointer to the question or to a CNAME's target, or the root. A template may make any other name, and
+        so may `rewrite`; behind many aliases, names are written out too.
+        """
+        first = self.body[self.last_at : self.last_at + 1]
+        return 2 if first >= b"\xc0" else 1 if first == b"\0" else 0
+
     def _write_answer(self, rrsets: tuple[RRset, ...], start: int, most: int | None) -> bool:
         if not rrsets:
             return True
@@ -171,8 +184,7 @@ def _rotation(draft: _Draft, last: RRset, start: int) -> Iterator[bytes]:
 
     Address records of one rrset have one size, so a rotation is a window on the records written twice in a row.
     """
-    owner_octets = 2 if last.owner[0] else 1  # a pointer to the question or to a CNAME's target, or the root
-    head_octets = owner_octets + FIXED_RR_OCTETS
+    head_octets = draft.owner_octets + FIXED_RR_OCTETS
     size = head_octets + len(last.rdatas[0])
     body, at = draft.body, draft.last_at
     end = at + draft.last_count * size

@@ -19,14 +19,17 @@ from kdns.answer.guarded import GuardedResponder
 from kdns.answer.hosts import HostsSource
 from kdns.answer.outside import Pending
 from kdns.answer.responder import Responder
+from kdns.answer.rewrite import Rewriter
 from kdns.answer.site import Backend, Site
 from kdns.answer.spec import NEGATIVE_TTL, ClusterSpec, FileSpec, SiteSpec, SourceSpec, Specification
 from kdns.answer.table import GENERATION
+from kdns.answer.template import Templates
 from kdns.zone.cluster import ForwardZone, ReverseZone, is_reverse
 from kdns.zone.delta import ZoneDelta
 from kdns.zone.hosts import HostsSpec, fallthrough_of
 from kdns.zone.masterzone import MasterZone, MasterZoneBuilder
 from kdns.zone.model import Dependency, Zone
+from kdns.zone.recordtext import parse_record
 from kdns.zone.state import ClusterState
 from kdns.zone.unknown import UnknownZone
 
@@ -290,6 +293,9 @@ class Engine:
             nsid=spec.nsid,
             minimal=spec.minimal,
             room=self._protection.room(spec),
+            rewriter=Rewriter(spec.rewrite) if spec.rewrite else None,
+            templates=Templates(spec.templates, parse_record) if spec.templates else None,
+            autopath=spec.autopath,
         )  # fmt: skip
 
     def _backend(self, sources: tuple[int, ...]) -> Backend:

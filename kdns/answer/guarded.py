@@ -162,9 +162,11 @@ _OUTCOMES = {
 }
 
 
-def _finish(finish: Callable[[Told], bytes], options: bytes, told: Told) -> bytes:
+def _finish(finish: Callable[[Told], bytes | Pending], options: bytes, told: Told) -> bytes | Pending:
     """A reply that was waited for, with the options of this client."""
     reply = finish(told)
+    if isinstance(reply, Pending):
+        return reply._replace(finish=partial(_finish, reply.finish, options))
     measured = layout(reply)
     if measured is None or measured.opt_at is None:
         return reply

@@ -21,11 +21,13 @@ import msgspec
 
 from kdns.answer.compiler import COPIED_FLAGS, Frame, Reply, both_heads
 from kdns.answer.minimal import minimal_body
+from kdns.answer.rewrite import Reverter
+from kdns.answer.rewriting import reverted
 from kdns.answer.shape import Keys, asks_for_dnssec, entry_of, frame_of, key_for, opt_of, question_of
 from kdns.answer.site import Site
 from kdns.answer.table import Entry, ReplyTable
 from kdns.wire.iana import EDE, Rcode, RRClass
-from kdns.wire.message import Body, Record, age, encode_body, parse_message
+from kdns.wire.message import Body, Message, Record, age, encode_body, parse_message
 from kdns.wire.outside import NO_EDE, Ask, Purpose, Source, Told
 from kdns.wire.query import AA_BIT, AD_BIT, CD_BIT, HEADER_OCTETS, QR_BIT, RA_BIT, RD_BIT, TC_BIT, Query
 from kdns.zone.model import Lookup
@@ -56,13 +58,14 @@ SHED = Told(
 
 
 class Pending(NamedTuple):
-    """A query that waits. finish: makes its whole reply of what the forwarder tells; called once at the most.
+    """A query that waits.
 
-    ask: its `number` is for whoever carries it.
+    ask: its `number` is for whoever carries it. finish: makes its whole reply of what the forwarder tells, or says
+    what it waits for next; called once at the most.
     """
 
     ask: Ask
-    finish: Callable[[Told], bytes]
+    finish: Callable[[Told], bytes | Pending]
 
 
 class Asked(NamedTuple):
@@ -70,7 +73,8 @@ class Asked(NamedTuple):
 
     message: as it came. site: the one that the name of the query is in. keys: under which the reply may be kept, ()
     for not at all. chain: what the zones answered, where they led outside. exists: the name that is asked is an
-    empty non-terminal here, and so is not denied whatever is told. epoch: see Outside, which sets it.
+    empty non-terminal here, and so is not denied whatever is told. reverter: rewrites the answer back, where the
+    question was rewritten. epoch: see Outside, which sets it.
     """
 
     message: bytes
@@ -80,6 +84,7 @@ class Asked(NamedTuple):
     keys: Keys
     chain: Lookup | None
     exists: bool
+    reverter: Reverter | None = None
     epoch: int = 0
 
 
@@ -244,14 +249,14 @@ class Outside:
         query = asked.query
         if asked.exists and told.rcode == Rcode.NXDOMAIN:
             told = msgspec.structs.replace(told, rcode=Rcode.NOERROR)
-        body, told = _content(question_of(query), ask.question, asked.chain, told)
+        body, told = _content(asked, ask.question, told)
         if asked.site.minimal and told.rcode == Rcode.NOERROR:
             body = minimal_body(body)
         opt = opt_of(query, asked.site, told.rcode, _ede(told, asked.chain))
         frame = frame_of(query, asked.site, asked.tcp, opt)
-        reply, body = _fit(frame, body, _flags(query, asked.chain, told))
+        reply, body = _fit(frame, body, _flags(asked, told))
         depends = asked.chain.depends if asked.chain else ()
-        seconds = self._seconds(asked, told)
+        seconds = self._seconds(asked, told, body)
         if not seconds:
             return entry_of(query, reply, told.rcode, opt, depends=depends)
         kept = Kept(self._clock, body)
@@ -261,8 +266,10 @@ class Outside:
         self._schedule(key, entry, kept, seconds, told.prefetch_hits, partial(self._refresh, asked, ask))
         return entry
 
-    def _seconds(self, asked: Asked, told: Told) -> int:
+    def _seconds(self, asked: Asked, told: Told, body: Body) -> int:
         """For how long the reply may be kept, 0 for not at all."""
+        if asked.reverter is not None:  # it may have shortened TTLs
+            told = msgspec.structs.replace(told, keep=min((told.keep, *body.ttls)))
         if not asked.keys or asked.epoch != self._epoch(asked):
             return 0
         if told.rcode == Rcode.NXDOMAIN and told.source is Source.UPSTREAM:
@@ -292,35 +299,53 @@ def _failure(code: int, text: str) -> Told:
     return Told(0, Rcode.SERVFAIL, 0, b"", (0, 0, 0), source=Source.FAILURE, ede=code, text=text)
 
 
-def _content(question: bytes, target: bytes, chain: Lookup | None, told: Told) -> tuple[Body, Told]:
+def _content(asked: Asked, target: bytes, told: Told) -> tuple[Body, Told]:
     """What is to stand behind the question, with the TTLs of now, and what is told, made a failure where it is one.
+
+    target: the question that was asked outside.
+    """
+    body, told = _unreverted(asked, target, told)
+    if asked.reverter is None:
+        return body, told
+    return body, msgspec.structs.replace(told, rcode=asked.reverter.rcode(told.rcode))
+
+
+def _unreverted(asked: Asked, target: bytes, told: Told) -> tuple[Body, Told]:
+    """The same, but for the rcode.
 
     An extended rcode is between the forwarder and its upstream: this client may not even have EDNS.
     """
     if told.rcode > 15:
         return _EMPTY, _failure(told.ede, told.text)
-    octets = age(told.body, told.ttl_at, told.ttls, 0)
-    if chain is None:
-        return Body(octets, told.counts, told.ttl_at, told.ttls), told
-    if told.rcode not in _CHAIN_RCODES:
+    if asked.chain is None and asked.reverter is None:
+        return Body(age(told.body, told.ttl_at, told.ttls, 0), told.counts, told.ttl_at, told.ttls), told
+    if asked.chain is not None and told.rcode not in _CHAIN_RCODES:
         return _EMPTY, msgspec.structs.replace(told, rcode=Rcode.SERVFAIL)
-    body = _chained(question, chain, _message_head(0, QR_BIT, 1, *told.counts) + target + octets)
+    body = _composed(asked, message_of(target, told))
     if body is None:
         return _EMPTY, _failure(EDE.INVALID_DATA, "the answer for the name that the alias leads to is malformed")
     return body, told
 
 
-def _chained(question: bytes, chain: Lookup, outside: bytes) -> Body | None:
-    """Our aliases with the sections of a message behind them; None if that is malformed, or too long."""
-    message = parse_message(outside)
+def message_of(question: bytes, told: Told) -> Message | None:
+    """What is told, read, with the TTLs of now; None if it is malformed."""
+    octets = age(told.body, told.ttl_at, told.ttls, 0)
+    return parse_message(_message_head(0, QR_BIT, 1, *told.counts) + question + octets)
+
+
+def _composed(asked: Asked, message: Message | None) -> Body | None:
+    """Our aliases with the sections of a message behind them, rewritten back; None if it would be too long."""
     if message is None:
         return None
     aliases = [
         Record(rrset.owner, rrset.rrtype, RRClass.IN, rrset.ttl, rdata)
-        for rrset in chain.answer
+        for rrset in (asked.chain.answer if asked.chain else ())
         for rdata in rrset.rdatas
     ]
-    return encode_body(question, (*aliases, *message.answer), message.authority, message.additional)
+    message = message._replace(answer=(*aliases, *message.answer))
+    if asked.reverter is not None:
+        message = reverted(message, asked.reverter)
+    return encode_body(question_of(asked.query), message.answer, message.authority, message.additional)
 
 
 def _ede(told: Told, chain: Lookup | None) -> tuple[int, str] | None:
@@ -331,11 +356,16 @@ def _ede(told: Told, chain: Lookup | None) -> tuple[int, str] | None:
     return (EDE.OTHER, chain.note) if chain is not None and chain.note else None
 
 
-def _flags(query: Query, chain: Lookup | None, told: Told) -> int:
-    """AD only for who understands it (RFC 6840 section 5.7), and never for an alias of ours, which nobody signed."""
+def _flags(asked: Asked, told: Told) -> int:
+    """AD only for who understands it (RFC 6840 section 5.7), and never for what nobody signed: an alias of ours, and
+    what was rewritten.
+    """
+    query = asked.query
     flags = QR_BIT | RA_BIT | query.flags & COPIED_FLAGS | told.rcode
-    if chain is not None:
+    if asked.chain is not None:
         return flags | (AA_BIT if told.rcode in _CHAIN_RCODES else 0)
+    if asked.reverter is not None:
+        return flags
     is_asked = query.flags & AD_BIT or asks_for_dnssec(query)
     return flags | (told.flags & AD_BIT if is_asked else 0)
 

@@ -2,6 +2,8 @@
 
     known form, kept reply? -> parse -> site (server block) -> zone -> lookup -> compile -> keep -> complete
                                                             -> Pending, for what `forward` takes
+    rewrite: the steps behind it see another question, and its answer is rewritten back    (kdns.answer.rewriting)
+    autopath: they are taken for one name after the other                                  (kdns.answer.searching)
 
 Every query with a header gets a reply, whatever else it is; nothing raises. Listeners with the same sites share one.
 Names of our zones are answered here and now: only a name that no zone decides, or one that is an alias of such a
@@ -12,6 +14,7 @@ of a query that waits (kdns.answer.outside).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,15 +22,19 @@ from kdns.answer.chaos import chaos_reply, texts
 from kdns.answer.compiler import ID_OCTETS, Frame, Reply, compile_error, compile_reply, compile_truncated
 from kdns.answer.form import form_of
 from kdns.answer.minimal import minimal_lookup
-from kdns.answer.outside import Asked, Outside, Pending
+from kdns.answer.outside import Asked, Outside, Pending, message_of
+from kdns.answer.rewrite import Reverter
+from kdns.answer.rewriting import Rewriting, aliases_of
+from kdns.answer.searching import Leads, Probe, Searcher
 from kdns.answer.shape import Keys, entry_of, form_key, frame_of, key_for, keys_of, opt_of, question_of
 from kdns.answer.site import Decider, Passage, Site
 from kdns.answer.table import GENERATION, Entry, ReplyTable, SerialSplice
 from kdns.observe.counters import DROPPED, TCP_COUNTERS
 from kdns.wire.iana import EDE, Rcode, RRClass, RRType
 from kdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, ROOT, is_subdomain, suffixes
+from kdns.wire.outside import Told
 from kdns.wire.query import HEADER_OCTETS, RD_BIT, Query, parse_query
-from kdns.zone.lookup import hinfo, lookup
+from kdns.zone.lookup import MAX_ALIASES, hinfo, lookup
 from kdns.zone.model import Denial, Dependency, Lookup, Zone
 from kdns.zone.rrset import RRset, address_rrsets
 
@@ -40,6 +47,9 @@ SERIAL_OCTETS = 4
 _TRANSFERS = frozenset((RRType.AXFR, RRType.IXFR))
 _srv_head = Struct(">3H").pack
 
+# What is given back for what a probe has taken.
+_PROBED: Entry = ((b"", b""), b"", b"", 0, None, ())
+
 # What answers a query that no zone decides: rcode, EDE code and text.
 _Refusal = tuple[int, int, str]
 _NOT_READY: _Refusal = (Rcode.SERVFAIL, EDE.NOT_READY, "data is not loaded yet")
@@ -50,7 +60,11 @@ BROKEN: _Refusal = (Rcode.SERVFAIL, EDE.OTHER, "kdns failed to answer; its log s
 
 
 class _Case(NamedTuple):
-    """One query and all that its answer may depend on. keys: see kdns.answer.shape."""
+    """One query and all that its answer may depend on. keys: see kdns.answer.shape.
+
+    query: what is to be answered; what `rewrite` made of the client's, if `rewriting` is set. probe: takes what is
+    found, which is no reply yet. aliases: how many of a template or a `cname` rule have led here.
+    """
 
     message: bytes
     query: Query
@@ -58,6 +72,14 @@ class _Case(NamedTuple):
     client: Client
     tcp: bool
     site: Site
+    rewriting: Rewriting | None = None
+    probe: Probe | None = None
+    aliases: int = 0
+
+    @property
+    def asked(self) -> Query:
+        """The query as the client sent it."""
+        return self.rewriting.asked if self.rewriting else self.query
 
 
 class Responder:
@@ -87,6 +109,7 @@ class Responder:
         self._serial_cell = serial_cell
         self._on_failure = on_failure
         self._outside = Outside(self.table, self._complete, on_failure)
+        self._searcher = Searcher(self._probe, self._compile, self._pend_leads, self._later)
 
     def publish(self) -> None:
         """The zones of the sites are others now: forget all replies, and answer from the new zones."""
@@ -177,19 +200,82 @@ class Responder:
                 return entry_of(query, chaos_reply(frame_of(query, site, tcp, opt), found), 0, opt)
         refusal = self._refusal(query, site)
         if refusal or site is None:
-            return self._refuse(query, site, tcp, refusal or _NOT_OURS)
-        case = _Case(message, query, keys, client, tcp, site)
-        for step in _ORDER:
+            return self._refuse(query, site, tcp, refusal or (_NOT_OURS if query.qclass == RRClass.IN else _CLASS))
+        return self._steps(_ORDER, _Case(message, query, keys, client, tcp, site))
+
+    def _steps(self, steps: Iterable[_Step], case: _Case) -> Entry | Pending:
+        for step in steps:
             outcome = step(self, case)
             if outcome is not None:
                 return outcome
-        return self._refuse(query, site, tcp, _NOT_OURS)
+        return self._refuse(case.query, case.site, case.tcp, _NOT_OURS)
 
     def _any(self, case: _Case) -> Entry | None:
         """The `any` directive."""
-        if case.query.qtype != RRType.ANY or not case.site.any_hinfo:
+        query = case.query
+        if query.qtype != RRType.ANY or query.qclass != RRClass.IN or not case.site.any_hinfo:
             return None
-        return self._compile(case, Lookup(Rcode.NOERROR, (hinfo(case.query.qname),), lasting=False))
+        return self._compile(case, Lookup(Rcode.NOERROR, (hinfo(query.qname),), lasting=False))
+
+    def _rewrite(self, case: _Case) -> Entry | Pending | None:
+        """The `rewrite` directive: what is behind it answers another question."""
+        asked, site, tcp = case.query, case.site, case.tcp
+        found = site.rewriter.rewrite(asked.qname, asked.qtype, asked.qclass) if site.rewriter else None
+        if found is None:
+            return None
+        if found.failure:
+            return self._refuse(asked, site, tcp, (Rcode.SERVFAIL, EDE.OTHER, found.failure))
+        query = asked._replace(qname=found.qname, qtype=found.qtype, qclass=found.qclass)
+        if query.qtype in _TRANSFERS:
+            return self._refuse(asked, site, tcp, _TRANSFER)
+        case = case._replace(query=query, rewriting=Rewriting(asked, found.reverter))
+        if found.reverter.redirects:
+            return self._redirected(case, found.reverter)
+        return self._steps(_BEHIND_REWRITE, case)
+
+    def _redirected(self, case: _Case, reverter: Reverter) -> Entry | Pending:
+        """The `cname` rules of `rewrite`: an alias may lead elsewhere."""
+        probe = Probe()
+        outcome = self._steps(_BEHIND_REWRITE, case._replace(probe=probe))
+        leads = probe.leads
+        found = leads.chain if leads else probe.found
+        redirection = reverter.redirected(found) if found else None
+        if redirection is not None:
+            return self._onward(case, *redirection)
+        if leads is None:
+            return self._compile(case, found, probe.ede) if found else outcome
+        pending = self._pend_leads(case._replace(keys=()), leads)  # asked again, it would not be redirected
+
+        def finish(told: Told) -> bytes | Pending:
+            redirection = reverter.redirected(aliases_of(found, message_of(pending.ask.question, told)))
+            if redirection is None:
+                return pending.finish(told)
+            return self._later(case, lambda: self._onward(case, *redirection), partial(pending.finish, told))
+
+        return pending._replace(finish=finish)
+
+    def _autopath(self, case: _Case) -> Entry | Pending | None:
+        """The `autopath` directive."""
+        spec, query = case.site.autopath, case.query
+        if spec is None or case.probe is not None or query.qclass != RRClass.IN:
+            return None
+        return self._searcher.search(case, spec, query.qname, query.qtype)
+
+    def _template(self, case: _Case) -> Entry | Pending | None:
+        """The `template` directive. An alias that it makes is followed."""
+        query, templates = case.query, case.site.templates
+        templated = templates.answer(query.qname, query.qtype, query.qclass) if templates else None
+        if templated is None:
+            return None
+        found = templated.found
+        last = found.answer[-1] if found.answer else None
+        if last and last.rrtype == RRType.CNAME and query.qtype not in (RRType.CNAME, RRType.ANY):
+            return self._onward(case, found.answer, last.rdatas[0].lower())
+        return self._compile(case, found, templated.ede)
+
+    def _class(self, case: _Case) -> Entry | None:
+        """Zones, and servers outside as far as we ask them, are of class IN."""
+        return None if case.query.qclass == RRClass.IN else self._refuse(case.query, case.site, case.tcp, _CLASS)
 
     def _zones_or_outside(self, case: _Case) -> Entry | Pending | None:
         """Hosts, then clusters, then zone files, then `forward`."""
@@ -205,6 +291,21 @@ class Responder:
         if case.query.qtype == RRType.ANY and not case.tcp:
             return self._truncated(case.query)
         return self._pend(case, case.site, passage, question_of(case.query), None)
+
+    def _onward(self, case: _Case, answer: tuple[RRset, ...], target: bytes) -> Entry | Pending:
+        """The answer to a question of which some aliases are known; the last one's target is looked up like any name.
+
+        A target that nothing answers is left to the client's resolver.
+        """
+        probe = Probe()
+        if case.aliases < MAX_ALIASES:
+            probe = self._probe(case._replace(aliases=case.aliases + 1), target)
+        found = (probe.leads.chain if probe.leads else probe.found) or Lookup(Rcode.NOERROR)
+        whole = tuple(dict.fromkeys((*answer, *found.answer)))  # in a circle, aliases come again
+        found = found._replace(answer=whole, lasting=False)
+        if probe.leads is not None:
+            return self._pend_leads(case, probe.leads._replace(chain=found))
+        return self._compile(case, found, probe.ede)
 
     def _follow(self, case: _Case, found: Lookup) -> Pending | None:
         """An alias that leads outside; None if the site that takes its target does not forward it.
@@ -224,8 +325,45 @@ class Responder:
         Where a cluster passed the name on nothing is kept: it may turn up there.
         """
         keys = case.keys if passage.lasting else ()
-        asked = Asked(case.message, case.query, case.tcp, case.site, keys, chain, passage.exists)
-        return self._outside.pending(asked, site, question, case.client[0])
+        reverter = case.rewriting.reverter if case.rewriting else None
+        asked = Asked(case.message, case.asked, case.tcp, case.site, keys, chain, passage.exists, reverter)
+        pending = self._outside.pending(asked, site, question, case.client[0])
+        if case.probe is not None:
+            case.probe.leads = Leads(site, passage, question, chain)
+        return pending
+
+    def _pend_leads(self, case: _Case, leads: Leads) -> Pending:
+        return self._pend(case, *leads)
+
+    def _probe(self, case: _Case, qname: bytes | None) -> Probe:
+        """What a name is answered with, None for the name that is asked, of which the first steps are taken already.
+
+        Another name is looked up as if its client had asked for it. If that question would be rewritten it is as if
+        refused.
+        """
+        probe = Probe()
+        if qname is None:
+            self._steps(_BEHIND_AUTOPATH, case._replace(probe=probe))
+            return probe
+        site = self._site(qname)
+        query = case.query._replace(qname=qname)
+        if site and not (site.rewriter and site.rewriter.changes(qname, query.qtype, query.qclass)):
+            self._steps(_FOR_PROBES, case._replace(query=query, site=site, probe=probe))
+        return probe
+
+    def _later(
+        self, case: _Case, then: Callable[[], Entry | Pending | None], otherwise: Callable[[], bytes | Pending]
+    ) -> bytes | Pending:
+        """What comes of a query, once something was told of it; that of `otherwise` where `then` gives nothing."""
+        try:
+            outcome = then()
+        except Exception as error:  # as in `_keep_or_answer`
+            self._on_failure(error, case.message)
+            outcome = self._refuse(case.asked, None, case.tcp, BROKEN)
+        if outcome is None or isinstance(outcome, Pending):
+            return outcome or otherwise()
+        query = case.asked
+        return complete(case.message, query.end, outcome, query.edns is not None, case.tcp, self.counts)
 
     def _whoami(self, case: _Case) -> Entry | None:
         """The `whoami` directive."""
@@ -233,14 +371,19 @@ class Responder:
             return None
         return self._compile(case, _whoami(case.query.qname, case.client, case.tcp))
 
-    def _compile(self, case: _Case, found: Lookup) -> Entry:
-        """The reply that says what was found, kept where that may be."""
-        query, keys, site, tcp = case.query, case.keys, case.site, case.tcp
+    def _compile(self, case: _Case, found: Lookup, ede: tuple[int, str] | None = None) -> Entry:
+        """The reply that says what was found, kept where that may be. ede: why it is so, instead of the note."""
+        if case.probe is not None:
+            case.probe.found, case.probe.ede = found, ede
+            return _PROBED
+        if case.rewriting is not None:
+            found = case.rewriting.reverter.revert(found)
+        query, keys, site, tcp = case.asked, case.keys, case.site, case.tcp
         if site.minimal:
             found = minimal_lookup(found)
         if found.rcode == Rcode.SERVFAIL:
-            return self._refuse(query, site, tcp, (found.rcode, EDE.NOT_READY, found.note))
-        opt = opt_of(query, site, 0, (EDE.OTHER, found.note) if found.note else None)
+            return self._refuse(query, site, tcp, (found.rcode, *(ede or (EDE.NOT_READY, found.note))))
+        opt = opt_of(query, site, 0, ede or ((EDE.OTHER, found.note) if found.note else None))
         frame = frame_of(query, site, tcp, opt)
         if keys and found.rcode == Rcode.NXDOMAIN and not (found.answer or found.note):
             return self._deny(case, frame, opt, found)
@@ -281,8 +424,6 @@ class Responder:
         return next((one for one in self._deciders if is_subdomain(qname, one.apex)), Decider(ROOT))
 
     def _refusal(self, query: Query, site: Site | None) -> _Refusal | None:
-        if query.qclass != RRClass.IN:
-            return _CLASS
         if query.qtype in _TRANSFERS:
             return _TRANSFER
         return None if self.ready else _NOT_READY
@@ -336,7 +477,14 @@ def complete(message: bytes, end: int, entry: Entry, with_opt: bool, tcp: bool, 
 # What answers a query that nothing refuses: the first of these that has an answer. The order is CoreDNS's: acl, any,
 # rewrite, autopath, template, hosts, kubernetes, file, forward, whoami.
 _Step = Callable[[Responder, _Case], Entry | Pending | None]
-_ORDER: tuple[_Step, ...] = (Responder._any, Responder._zones_or_outside, Responder._whoami)
+_BEHIND_AUTOPATH: tuple[_Step, ...] = (
+    Responder._template, Responder._class, Responder._zones_or_outside, Responder._whoami,
+)
+_BEHIND_REWRITE: tuple[_Step, ...] = (Responder._autopath, *_BEHIND_AUTOPATH)
+_BEFORE_REWRITE: tuple[_Step, ...] = (Responder._any,)
+_ORDER: tuple[_Step, ...] = (*_BEFORE_REWRITE, Responder._rewrite, *_BEHIND_REWRITE)
+# For the names that `autopath` tries.
+_FOR_PROBES: tuple[_Step, ...] = (*_BEFORE_REWRITE, *_BEHIND_AUTOPATH)
 
 
 def _filler(octets: int) -> bytes:

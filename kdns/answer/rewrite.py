@@ -27,7 +27,7 @@ from functools import partial
 from typing import NamedTuple
 
 from kdns.answer.pattern import Pattern
-from kdns.wire.iana import RRType
+from kdns.wire.iana import RRClass, RRType
 from kdns.wire.name import InvalidName, from_text, to_text
 from kdns.wire.rdata import name_at
 from kdns.zone.model import Denial, Lookup
@@ -166,7 +166,22 @@ class Rewriter:
     """The rules of one site, compiled once. Raises PatternError for an expression that is none."""
 
     def __init__(self, rules: Iterable[RewriteRule]) -> None:
+        rules = tuple(rules)
         self._rules: list[tuple[_Rule, bool]] = [(_compile(rule), rule.stop) for rule in rules]
+        self._matches = tuple(_names_of(rule) for rule in rules)
+
+    def changes(self, qname: bytes, qtype: int, qclass: int) -> bool:
+        """Whether another question is made of this one."""
+        rewritten = self.rewrite(qname, qtype, qclass)
+        return rewritten is not None and (bool(rewritten.failure) or rewritten[:3] != (qname, qtype, qclass))
+
+    def may_hold_below(self, apex: bytes) -> bool:
+        """Whether any rule may change what is answered to a question of class IN for a name at or below this one.
+
+        Rules that change no denial do not count.
+        """
+        text = to_text(apex)
+        return any(match is not None and _may_match_below(match, text) for match in self._matches)
 
     def rewrite(self, qname: bytes, qtype: int, qclass: int) -> Rewritten | None:
         """Rewrite a question, its name folded; None if no rule holds."""
@@ -185,6 +200,27 @@ class Rewriter:
             if stop:
                 break
         return _rewritten(qname, question, tuple(steps), frozenset(removed)) if holds else None
+
+
+_EVERY_NAME = NameMatch(MatchKind.SUFFIX, "")
+
+
+def _names_of(rule: RewriteRule) -> NameMatch | None:
+    """For which names a rule may change a denial; None for no name."""
+    if isinstance(rule, EdnsRemoval | CnameRewrite):
+        return None
+    if isinstance(rule, ClassRewrite):
+        return _EVERY_NAME if rule.old == RRClass.IN else None
+    return _EVERY_NAME if isinstance(rule, TypeRewrite) else rule.match
+
+
+def _may_match_below(match: NameMatch, apex: str) -> bool:
+    """By their texts alone; where those do not tell it may."""
+    if match.kind is MatchKind.EXACT:
+        return match.pattern.endswith(apex)
+    if match.kind is MatchKind.SUFFIX:
+        return match.pattern.endswith(apex) or apex.endswith(match.pattern)
+    return True
 
 
 def _rewritten(asked: bytes, question: _Question, steps: tuple[_Step, ...], removed: frozenset[int]) -> Rewritten:
@@ -391,6 +427,11 @@ class Reverter:
         self._ttls = tuple(step.ttl for step in steps if step.ttl)
         self._rcodes = tuple(step.rcode for step in steps if step.rcode)
         self._cnames = tuple(step.cname for step in steps if step.cname)
+
+    @property
+    def redirects(self) -> bool:
+        """Whether an alias may be made to lead elsewhere."""
+        return len(self._cnames) > 0
 
     def owner(self, name: bytes) -> bytes:
         """An owner of the reply. What is not rewritten keeps its letter case."""

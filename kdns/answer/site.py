@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from kdns.answer.acl import Acl
+from kdns.answer.autopath import AutopathSpec
 from kdns.answer.chaos import ChaosSpec
+from kdns.answer.rewrite import Rewriter
 from kdns.answer.spec import OutsideSpec
+from kdns.answer.template import Templates
 from kdns.wire.name import is_subdomain, suffixes
 from kdns.zone.model import Found, Kind, Zone
 from kdns.zone.rrset import RRset
@@ -85,6 +88,9 @@ class Site:
     nsid: bytes = b""
     minimal: bool = False
     room: int = 0
+    rewriter: Rewriter | None = None
+    templates: Templates | None = None
+    autopath: AutopathSpec | None = None
 
     def zone_of(self, qname: bytes) -> Zone | None:
         """The zone that decides a folded name, None if the name is in no zone of the site; see `passage`."""
@@ -128,7 +134,14 @@ class Site:
     def deciders(self) -> list[Decider]:
         """Who decides below each apex of the site, see Decider."""
         apexes = {*self.zones, *(apex for backend in self.backends for apex in backend.zones())}
-        return [self._decider(apex) for apex in apexes]
+        return [Decider(apex) if self._is_taken_before(apex) else self._decider(apex) for apex in apexes]
+
+    def _is_taken_before(self, apex: bytes) -> bool:
+        """Whether a name at or below an apex may be answered otherwise than its zone would."""
+        if self.rewriter is not None and self.rewriter.may_hold_below(apex):
+            return True
+        taken = (*(self.templates.zones if self.templates else ()), *(self.autopath.zones if self.autopath else ()))
+        return any(is_subdomain(name, apex) or is_subdomain(apex, name) for name in taken)
 
     def _decider(self, apex: bytes) -> Decider:
         ancestors = suffixes(apex)

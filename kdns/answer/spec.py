@@ -10,7 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kdns.answer.acl import AclSpec
+from kdns.answer.autopath import AutopathSpec
 from kdns.answer.chaos import ChaosSpec
+from kdns.answer.rewrite import RewriteRule
+from kdns.answer.template import TemplateSpec
 from kdns.zone.cluster import PodNames
 from kdns.zone.hosts import HostsSpec
 
@@ -75,6 +78,7 @@ class SiteSpec:
     acl: who may ask what, asked before anything else.
     nsid: what the server's identity is to who asks for it (RFC 5001), at most 128 octets; b"" for none.
     minimal: positive replies have nothing but their answer.
+    rewrite: rules for questions and replies. templates: what answers by itself. autopath: whose names are searched.
     """
 
     zones: tuple[bytes, ...]
@@ -88,6 +92,9 @@ class SiteSpec:
     acl: tuple[AclSpec, ...] = ()
     nsid: bytes = b""
     minimal: bool = False
+    rewrite: tuple[RewriteRule, ...] = ()
+    templates: tuple[TemplateSpec, ...] = ()
+    autopath: AutopathSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

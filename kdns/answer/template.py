@@ -7,13 +7,13 @@ one whatever follows. A question for ANY suits templates of every type, as in Co
 
 Gaps in records, all that there is of Go's template language here:
     {{ .Name }} {{ .Type }} {{ .Class }} {{ .Zone }}    the question, and the zone of the template that it is in
-    {{ .Remote }}                                       the client's address
     {{ index .Match 1 }} {{ .Group.1 }} {{ .Group.x }}  groups of the expression; number 0 is the whole match
     {{ parseInt .Group.x 16 8 }}                        digits of a base, of a number of bits at most, in decimal
 A name may hold any octets, but its text has no character that ends a word of a zone file unescaped.
 
 A record is read when it is whole: by `parse`, for which the caller has a reader of zone files. What it refuses, or
-a number that is none, ends in SERVFAIL. Records read lately are kept by their text.
+a number that is none, ends in SERVFAIL. A reply depends on the question and nothing else: those given lately are
+kept, here and not among the replies to what exists, for names made up at random would push those out.
 Not here: addresses of targets and where an alias leads (kdns.zone.lookup), class other than IN in records.
 """
 
@@ -26,14 +26,15 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from kdns.answer.pattern import Pattern
-from kdns.wire.iana import Rcode, RRClass, RRType, type_text
+from kdns.wire.iana import EDE, Rcode, RRClass, RRType, type_text
 from kdns.wire.name import suffixes, to_text
-from kdns.zone.addresses import address_text
 from kdns.zone.model import Lookup
 from kdns.zone.rrset import RRset
 
-# Records that are kept by their text, half a kilobyte each: reading one anew takes some 50 us.
+# Records that are kept by their text, and answers by their question, half a kilobyte each: reading a record takes
+# some 50 us, and an expression may take a millisecond.
 RECORDS_KEPT = 1024
+ANSWERS_KEPT = 4096
 
 ParseRecord = Callable[[str], RRset]  # the text of one record to an rrset of it; ValueError for what is none
 
@@ -75,9 +76,21 @@ class Templates:
     def __init__(self, specs: Iterable[TemplateSpec], parse: ParseRecord) -> None:
         kept = lru_cache(RECORDS_KEPT)(parse)
         self._templates = [_Template(spec, kept) for spec in specs]
+        self._kept = lru_cache(ANSWERS_KEPT)(self._answer)
 
-    def answer(self, qname: bytes, qtype: int, qclass: int, client: bytes) -> Templated | None:
-        """The answer to a question, its name folded; None if no template has one. client: a packed address."""
+    @property
+    def zones(self) -> tuple[bytes, ...]:
+        """No other names are answered."""
+        return tuple(dict.fromkeys(zone for template in self._templates for zone in template.zones))
+
+    def answer(self, qname: bytes, qtype: int, qclass: int) -> Templated | None:
+        """The answer to a question, its name folded; None if no template has one."""
+        ancestors = suffixes(qname)
+        if any(template.zone_of(ancestors, qtype, qclass) is not None for template in self._templates):
+            return self._kept(qname, qtype, qclass)
+        return None
+
+    def _answer(self, qname: bytes, qtype: int, qclass: int) -> Templated | None:
         text = to_text(qname)
         ancestors = suffixes(qname)
         for template in self._templates:
@@ -86,7 +99,7 @@ class Templates:
                 continue
             groups = template.search(text)
             if groups is not None:
-                return template.answer(_Values(text, qtype, qclass, zone, client, groups))
+                return template.answer(_Values(text, qtype, qclass, zone, groups))
             if not template.passes_on(ancestors):
                 return _failure("no expression of the template matches the name")
         return None
@@ -99,7 +112,6 @@ class _Values(NamedTuple):
     qtype: int
     qclass: int
     zone: bytes
-    client: bytes
     groups: dict[str, str]
 
 
@@ -108,7 +120,7 @@ class _Template:
 
     def __init__(self, spec: TemplateSpec, parse: ParseRecord) -> None:
         self._spec = spec
-        self._zones = frozenset(spec.zones)
+        self.zones = frozenset(spec.zones)
         self._patterns = tuple(map(Pattern, spec.match))
         self._parse = parse
         self._sections = tuple(
@@ -120,7 +132,7 @@ class _Template:
         spec = self._spec
         if not _suits(spec.rrtype, qtype, RRType.ANY) or not _suits(spec.rrclass, qclass, RRClass.ANY):
             return None
-        return next((name for name in ancestors if name in self._zones), None)
+        return next((name for name in ancestors if name in self.zones), None)
 
     def search(self, text: str) -> dict[str, str] | None:
         """The groups of the first expression that is found in a name's text."""
@@ -141,7 +153,7 @@ class _Template:
         """The reply with its gaps filled."""
         spec = self._spec
         if spec.rcode == Rcode.SERVFAIL:
-            return Templated(_failure("the template says so").found, spec.ede)
+            return _failure("the template says so", spec.ede)
         values = values._replace(
             qtype=values.qtype if values.qtype != RRType.ANY or spec.rrtype is None else spec.rrtype,
             qclass=values.qclass if values.qclass != RRClass.ANY or spec.rrclass is None else spec.rrclass,
@@ -159,8 +171,9 @@ def _suits(wanted: int | None, asked: int, anything: int) -> bool:
     return wanted is None or anything in (wanted, asked) or wanted == asked
 
 
-def _failure(note: str) -> Templated:
-    return Templated(Lookup(Rcode.SERVFAIL, authoritative=False, lasting=False, note=note))
+def _failure(note: str, ede: tuple[int, str] | None = None) -> Templated:
+    found = Lookup(Rcode.SERVFAIL, authoritative=False, lasting=False, note=note)
+    return Templated(found, ede or (EDE.OTHER, note))
 
 
 def _rrsets(records: Iterable[RRset]) -> tuple[RRset, ...]:
@@ -181,7 +194,7 @@ def _rrsets(records: Iterable[RRset]) -> tuple[RRset, ...]:
 _Part = str | Callable[[_Values], str]
 
 _GAP = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
-_FIELD = re.compile(r"\.(Name|Type|Class|Zone|Remote)")
+_FIELD = re.compile(r"\.(Name|Type|Class|Zone)")
 _INDEX = re.compile(r"index \.Match ([0-9]{1,2})")
 _GROUP = re.compile(r"\.Group\.([A-Za-z0-9_]+)|index \.Group \"([A-Za-z0-9_]+)\"")
 _PARSE_INT = re.compile(r"parseInt (.+) ([0-9]{1,2}) ([0-9]{1,2})")
@@ -193,7 +206,6 @@ _FIELDS: dict[str, Callable[[_Values], str]] = {
     "Type": lambda values: type_text(values.qtype),
     "Class": lambda values: RRClass(values.qclass).name if values.qclass in _CLASSES else f"CLASS{values.qclass}",
     "Zone": lambda values: to_text(values.zone),
-    "Remote": lambda values: address_text(values.client),
 }
 
 
@@ -221,7 +233,7 @@ def _expression(text: str) -> Callable[[_Values], str]:
     if number := _PARSE_INT.fullmatch(text):
         return _parsed_int(number[1], int(number[2]), int(number[3]))
     raise TemplateError(
-        f"{{{{ {text} }}}} is not known here: .Name, .Type, .Class, .Zone, .Remote, .Group.NAME, index .Match NUMBER "
+        f"{{{{ {text} }}}} is not known here: .Name, .Type, .Class, .Zone, .Group.NAME, index .Match NUMBER "
         "and parseInt VALUE BASE BITS are"
     )
 

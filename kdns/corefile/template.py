@@ -9,8 +9,8 @@
     }
 
 A RECORD is a line of a zone file in which some of Go's templates may stand: `{{ .Name }}`, `{{ .Type }}`,
-`{{ .Class }}`, `{{ .Zone }}`, `{{ index .Match N }}`, `{{ .Group.NAME }}`. In: statements. Out: plugins.Template, and
-back to lines. Not here: filling them in.
+`{{ .Class }}`, `{{ .Zone }}`, `{{ index .Match N }}`, `{{ .Group.NAME }}`, `{{ parseInt .Group.NAME BASE BITS }}`.
+In: statements. Out: plugins.Template, and back to lines. Not here: filling them in.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ _ACTION = re.compile(r"\{\{(?P<inside>.*?)\}\}", re.DOTALL)
 _PLAIN_FIELDS = frozenset((".Name", ".Type", ".Class", ".Zone"))
 _MATCH = re.compile(r"index\s+\.Match\s+([0-9]{1,4})")
 _GROUP = re.compile(r"\.Group\.([A-Za-z_][A-Za-z0-9_]*)")
-_KNOWN = "kdns knows .Name, .Type, .Class, .Zone, index .Match N and .Group.NAME"
+_PARSE_INT = re.compile(r"parseInt\s+(\(.*\)|\S+)\s+([0-9]{1,2})\s+([0-9]{1,2})")
+_KNOWN = "kdns knows .Name, .Type, .Class, .Zone, index .Match N, .Group.NAME and parseInt of one of them"
 _INSTEAD = {
     ".Question.Name": "write `{{ .Name }}`",
     ".Remote": "a reply cannot hold the client's address in kdns",
@@ -188,4 +189,8 @@ def _problem(action: str, groups: _Groups) -> str:
     if found := _GROUP.fullmatch(action):
         name = found[1]
         return "" if name in groups.names else f"each `match` must have a group `(?P<{name}>...)`"
+    if found := _PARSE_INT.fullmatch(action):
+        is_number = 2 <= int(found[2]) <= 36 and 1 <= int(found[3]) <= 64
+        inner = found[1].removeprefix("(").removesuffix(")")
+        return _problem(inner, groups) if is_number else "`parseInt` takes a base of 2 to 36 and 1 to 64 bits"
     return _INSTEAD.get(action) or f"{_KNOWN}{nearest(action, _PLAIN_FIELDS)}"

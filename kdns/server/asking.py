@@ -95,7 +95,7 @@ class Asker:
         self._incarnation = incarnation
         self._clock = clock
         self._number = 0
-        self._pending: dict[int, tuple[float, OnTold]] = {}  # by number, and so by the time of asking
+        self._pending: dict[int, tuple[float, OnTold]] = {}  # by number
         self._unsent: list[Ask] = []
         self._buffer = memoryview(bytearray(MESSAGE_OCTETS_MAX))
         self._is_ticking = False
@@ -114,9 +114,10 @@ class Asker:
         self._loop.remove_reader(self._feed.fileno())
         self._fail(list(self._pending), _LATE)
 
-    def ask(self, ask: Ask, on_told: OnTold) -> bool:
+    def ask(self, ask: Ask, on_told: OnTold, patience: float = PATIENCE_SECONDS) -> bool:
         """Pass a question on; its number is given here. `on_told` is called once, later.
 
+        patience: seconds after which it is told as failed at the latest.
         False, and it is not called, if there is no forwarder just now, or too much is waiting for it.
         """
         if self._forwarder.incarnation != self._forwarder_incarnation:
@@ -125,7 +126,7 @@ class Asker:
             self.refused += 1
             return False
         self._number += 1
-        self._pending[self._number] = self._clock() + PATIENCE_SECONDS, on_told
+        self._pending[self._number] = self._clock() + min(patience, PATIENCE_SECONDS), on_told
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(
@@ -170,12 +171,8 @@ class Asker:
         self._is_ticking = False
         if not self._forwarder.pid or self._forwarder.incarnation != self._forwarder_incarnation:
             self._lose_forwarder()
-        now, late = self._clock(), []
-        for number, (deadline, _) in self._pending.items():
-            if deadline > now:
-                break
-            late.append(number)
-        self._fail(late, _LATE)
+        now = self._clock()
+        self._fail([number for number, (deadline, _) in self._pending.items() if deadline <= now], _LATE)
         if self._pending:
             self._begin_ticking()
 

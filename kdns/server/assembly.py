@@ -1,6 +1,6 @@
 """The configuration model to what the processes need: a specification for the engine, addresses, sources to read.
 
-In: a Corefile, and callables that know this machine's addresses. Out: a Plan. No IO, but for the host's name. Sources
+In: a Corefile, and callables that know this machine's addresses. Out: a Plan. No IO of its own. Sources
 are numbered once: two ports that serve the same cluster, or the same zone file, share its data.
 """
 
@@ -24,7 +24,9 @@ from kdns.observe.querylog import LoggedBlock, LogRule, QueryLog
 from kdns.server.admin import AdminPlan, admin_plan
 from kdns.server.cookiesecret import read_secrets
 from kdns.server.forwarding import GroupPlan, group_plan, loop_plan, refuse_two_trusts
+from kdns.server.rules import Read, autopath_spec, rewrite_rules, template_specs
 from kdns.server.sockets import WILDCARD_HOSTS, Address
+from kdns.server.textfile import read_text
 from kdns.wire.cookie import Secrets
 from kdns.zone.cluster import PodNames
 from kdns.zone.hosts import HostsSpec
@@ -42,9 +44,6 @@ class _Placed(Protocol):
 # and ignored.
 PENDING: dict[str, Callable[[ServerBlock], Sequence[_Placed | None]]] = {
     "cache { keepttl }": lambda block: [line for line in (block.cache,) if line and line.keepttl],
-    "rewrite": lambda block: block.rewrite,
-    "autopath": lambda block: (block.autopath,),
-    "template": lambda block: block.templates,
     "transfer": lambda block: block.transfer,
     "hosts { fallthrough_unsupported }": lambda block: [
         line for line in (block.hosts,) if line and line.fallthrough_unsupported
@@ -128,19 +127,21 @@ def assemble(
     settings: Settings = NO_SETTINGS,
     *,
     host: Callable[[], str] = gethostname,
-    read: Callable[[str], Secrets] = read_secrets,
+    read: Read = read_text,
+    secrets: Callable[[str], Secrets] = read_secrets,
 ) -> Plan:
     """Make the plan of a configuration.
 
     resolve: the addresses of an interface, OSError if there is none of that name. machine: all addresses that
-    clients elsewhere may use. host: this machine's name. read: the secrets in a file. Raises CorefileError.
+    clients elsewhere may use. host: this machine's name. read: the text of a resolv.conf. secrets: those in a file.
+    Raises CorefileError.
     """
     for block in corefile.blocks:
         _refuse_pending(block)
         _check(block, resolve)
     refuse_two_trusts(line for block in corefile.blocks for line in block.forward)
     listeners = corefile.listeners(resolve)
-    assembler = _Assembler(listeners, machine, host)
+    assembler = _Assembler(listeners, machine, host, read)
     sites = [assembler.site(block, group) for group, block in enumerate(corefile.blocks)]
     specification = Specification(
         sources=tuple(assembler.specs),
@@ -159,7 +160,7 @@ def assemble(
         any(block.debug or (block.errors and block.errors.stacktrace) for block in corefile.blocks),
         any(block.debug for block in corefile.blocks),
         tuple(_group(block, listeners) for block in corefile.blocks),
-        read(settings.cookie_secret) if settings.cookie_secret else None,
+        secrets(settings.cookie_secret) if settings.cookie_secret else None,
     )
 
 
@@ -170,6 +171,7 @@ class _Assembler:
     listeners: Sequence[Listener]
     machine: Machine
     host: Callable[[], str]
+    read: Read
     plans: list[SourcePlan] = field(default_factory=list)
     specs: list[SourceSpec] = field(default_factory=list)
 
@@ -189,6 +191,9 @@ class _Assembler:
             acl=tuple(AclSpec(line.zones, tuple(map(_acl_rule, line.rules))) for line in block.acl),
             nsid=self._nsid(block.nsid) if block.nsid else b"",
             minimal=block.minimal is not None,
+            rewrite=rewrite_rules(block),
+            templates=template_specs(block),
+            autopath=autopath_spec(block, self.read),
         )
 
     def _nsid(self, nsid: Nsid) -> bytes:

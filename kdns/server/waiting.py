@@ -23,24 +23,58 @@ Outcome = bytes | Pending | None
 Observer = Callable[[Exchange], None]
 
 
+# In which a query has its reply, also one that waits for several answers in turn (`autopath`): stub resolvers give up
+# after 5 s.
+PATIENCE_SECONDS = 4.5
+
+
 class Outside(Protocol):
     """Who passes questions on: kdns.server.asking.Asker."""
 
-    def ask(self, ask: Ask, on_told: Callable[[Told], None]) -> bool:
-        """Whether the question was taken; `on_told` is called once then, and never otherwise."""
+    def ask(self, ask: Ask, on_told: Callable[[Told], None], patience: float = PATIENCE_SECONDS) -> bool:
+        """Whether the question was taken; `on_told` is called once then, and never otherwise.
+
+        patience: seconds after which a failure is told at the latest.
+        """
 
 
 def hand_over(outside: Outside | None, pending: Pending, send: Callable[[bytes], None]) -> bytes | None:
-    """Ask for what a query waits for; its reply goes to `send`, later.
+    """Ask for what a query waits for, and for what it waits for then; its reply goes to `send`, later.
 
     Where the question is not taken the reply that says so is given back, to be sent at once.
     """
-    finish = pending.finish
+    if outside is not None and outside.ask(pending.ask, _Wait(outside, pending, send).on_told):
+        return None
+    return _shed(pending)
 
-    def on_told(told: Told) -> None:
-        send(finish(told))
 
-    return None if outside is not None and outside.ask(pending.ask, on_told) else finish(SHED)
+class _Wait:
+    """One query, for as long as it waits. Nothing refers back to it but who is to tell."""
+
+    __slots__ = ("_deadline", "_outside", "_pending", "_send")
+
+    def __init__(self, outside: Outside, pending: Pending, send: Callable[[bytes], None]) -> None:
+        self._outside = outside
+        self._pending = pending
+        self._send = send
+        self._deadline = time.monotonic() + PATIENCE_SECONDS
+
+    def on_told(self, told: Told) -> None:
+        """Send the reply, or ask for what it waits for next."""
+        outcome = self._pending.finish(told)
+        if isinstance(outcome, bytes):
+            self._send(outcome)
+            return
+        self._pending = outcome
+        patience = self._deadline - time.monotonic()
+        if patience <= 0 or not self._outside.ask(outcome.ask, self.on_told, patience):
+            self._send(_shed(outcome))
+
+
+def _shed(pending: Pending) -> bytes:
+    """The reply to a query for which nothing more is asked."""
+    outcome = pending.finish(SHED)
+    return outcome if isinstance(outcome, bytes) else _shed(outcome)
 
 
 def observed(
@@ -56,5 +90,12 @@ def observed(
 
     if isinstance(outcome, bytes):
         return tell(outcome)
-    finish = outcome.finish
-    return Pending(outcome.ask, lambda told: tell(finish(told)))
+    return _observed_later(outcome, tell)
+
+
+def _observed_later(pending: Pending, tell: Callable[[bytes], bytes]) -> Pending:
+    def finish(told: Told) -> bytes | Pending:
+        outcome = pending.finish(told)
+        return tell(outcome) if isinstance(outcome, bytes) else _observed_later(outcome, tell)
+
+    return pending._replace(finish=finish)

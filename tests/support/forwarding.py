@@ -75,7 +75,9 @@ def answering(ask: Ask, *answer: str, keep: int = 0, prefetch_hits: int = 0, sou
 
 def telling(pending: Pending, *answer: str, **rest: Any) -> bytes:
     """The reply to the client, see `answering`."""
-    return pending.finish(answering(pending.ask, *answer, **rest))
+    reply = pending.finish(answering(pending.ask, *answer, **rest))
+    assert isinstance(reply, bytes)
+    return reply
 
 
 class FakeOutside:
@@ -83,11 +85,13 @@ class FakeOutside:
 
     def __init__(self) -> None:
         self.asked: list[tuple[Ask, Callable[[Told], None]]] = []
+        self.patience: list[float] = []  # for what was asked because of what was told
         self.is_full = False
 
-    def ask(self, ask: Ask, on_told: Callable[[Told], None]) -> bool:
+    def ask(self, ask: Ask, on_told: Callable[[Told], None], patience: float = 0.0) -> bool:
         if not self.is_full:
             self.asked.append((ask, on_told))
+            self.patience += [patience] if patience else []
         return not self.is_full
 
     def tell(self, *answer: str, at: int = 0, **rest: Any) -> None:

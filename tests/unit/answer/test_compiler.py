@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from random import Random
 from socket import inet_ntoa
 from struct import pack
@@ -179,6 +180,23 @@ def test_addresses_of_the_root_rotate_too() -> None:
 def test_an_alias_to_the_root_can_be_rotated() -> None:
     lookup = answered(RRset(WWW, RRType.CNAME, 5, (b"\0",)), addresses(2, b"\0"))
     assert [len(reply.answer) for reply in replies(lookup, 3)] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("owner", ["other.example.com", "x.www.example.org", "example.net"])
+@pytest.mark.parametrize("opt", [b"", OPT])
+def test_addresses_of_a_name_that_is_written_out_are_whole_whichever_comes_first(owner: str, opt: bytes) -> None:
+    lookup = answered(addresses(5, from_text(owner)), additional=(addresses(1),))
+    told = replies(lookup, 5, opt=opt)
+    assert {tuple(sorted(reply.answer)) for reply in told} == {tuple(f"{owner}. 5 A 10.0.0.{at}" for at in range(5))}
+    assert {reply.answer[0] for reply in told} == set(told[0].answer)
+    assert all(reply.additional == ["www.example.org. 5 A 10.0.0.0"] for reply in told)
+
+
+def test_addresses_behind_more_aliases_than_pointers_may_follow_are_whole() -> None:
+    names = [from_text(f"{'x' * at}.a{at}.example.org") for at in range(1, 14)]
+    chain = [RRset(owner, RRType.CNAME, 5, (target,)) for owner, target in pairwise((WWW, *names))]
+    for reply in replies(answered(*chain, addresses(3, names[-1])), 3):
+        assert len([line for line in reply.answer if " A " in line]) == 3
 
 
 def test_ipv6_addresses_rotate() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from random import Random
+from time import process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdns.answer import pattern as pattern_module
 from kdns.answer.pattern import MAX_INSTRUCTIONS, MAX_SUBJECT_CHARS, Pattern, PatternError
 
 
@@ -72,6 +73,7 @@ def test_what_is_not_ascii_is_any_character() -> None:
     ("(?P<a>x)(?P<a>y)", "two groups"), ("[z-a]", "a range goes"),
     ("[[:alpha:]]", "write the characters out"), ("(" * 60 + ")" * 60, "deep"), (r"[\d-z]", "a range goes"),
     ("(?:a{100}){100}", "too long"), ("a" * (MAX_INSTRUCTIONS + 1), "more than"),
+    ("a|" * (MAX_INSTRUCTIONS // 2), "too long"),
 ])
 def test_an_expression_that_is_none_is_refused_with_why(text: str, message: str) -> None:
     with pytest.raises(PatternError, match=re.escape(message)):
@@ -114,4 +116,32 @@ def test_any_text_is_an_expression_or_an_error(text: str) -> None:
     except PatternError:
         return
     found.search("ab-1.")
-    assert len(found._program) <= pattern_module.MAX_INSTRUCTIONS * 4
+    assert len(found._program) <= MAX_INSTRUCTIONS
+
+
+# Each is searched for in names that are as bad for it as names can be, all of them new to it.
+COSTLY = [
+    r"(.*)-(.*)-(.*)-(.*)\.x", r"(.*)\.(.*)\.(.*)\.(.*)\.(.*)\.x", "(a+)+b", "(?:.*)*x", r"(\w+)-(\w+)(\.\w+)*\bx?",
+    "(.*)" * 20 + "$", r"[a-z-]{1,63}\.[a-z-]{1,63}\.[a-z]{1,63}\.$",
+    "(?:" + "".join(f"{c}?" for c in "dcba-.") * 20 + ")*",
+    "(?:" + "|".join(f"{x}{y}[a-z]" for x in "abcdefgh" for y in "abcdefg") + "|.)*", "(?:a{1,60}-{1,60}){1,2}x",
+]
+LONG = [
+    "".join(random.choice(letters) for _ in range(MAX_SUBJECT_CHARS))
+    for random in [Random(0)] for letters in ["ab-.", "abcdefgh-.", "a-", "a."] * 10
+]
+
+
+@pytest.mark.parametrize("text", COSTLY)
+def test_a_long_name_takes_a_millisecond_at_most_whatever_the_expression(text: str) -> None:
+    found = Pattern(text)
+    began = process_time()
+    for subject in LONG:
+        found.search(subject)
+    assert (process_time() - began) / len(LONG) < 0.001
+
+
+@pytest.mark.parametrize("text", COSTLY)
+@pytest.mark.parametrize("subject", ["a-" * 8, "ab.cd-", "aax.bcd.", "dcba-.dcba", "x"])
+def test_costly_expressions_find_what_re_finds(text: str, subject: str) -> None:
+    assert Pattern(text).search(subject) == plainly(text, subject)

@@ -17,23 +17,21 @@ from kdns.wire.name import ROOT, from_text, join, to_text
 from kdns.zone.recordtext import parse_record
 from kdns.zone.rrset import RRset
 from tests.support.messages import AAAA, ANY, PTR, A
-from tests.support.subtrees import packed
 
 ORG = from_text("example.org")
 IN, CH = 1, 3
-CLIENT = packed("192.0.2.99")
 IP = r"^ip-(?P<a>[0-9]+)-(?P<b>[0-9]+)-(?P<c>[0-9]+)-(?P<d>[0-9]+)\.example\.org\.$"
 SOA = "example.org. 60 IN SOA ns.example.org. hostmaster.example.org. 1 3600 600 86400 60"
 
 
-def ask(name: str | bytes, *specs: TemplateSpec, qtype: int = A, qclass: int = IN, client: bytes = CLIENT,
+def ask(name: str | bytes, *specs: TemplateSpec, qtype: int = A, qclass: int = IN,
         reader: ParseRecord = parse_record) -> Templated | None:
     qname = name if isinstance(name, bytes) else from_text(name)
-    return Templates(specs, reader).answer(qname, qtype, qclass, client)
+    return Templates(specs, reader).answer(qname, qtype, qclass)
 
 
-def answered(name: str | bytes, *specs: TemplateSpec, qtype: int = A, client: bytes = CLIENT) -> list[str]:
-    templated = ask(name, *specs, qtype=qtype, client=client)
+def answered(name: str | bytes, *specs: TemplateSpec, qtype: int = A) -> list[str]:
+    templated = ask(name, *specs, qtype=qtype)
     assert templated is not None
     assert templated.found.rcode == Rcode.NOERROR, templated.found.note
     return [shown(rrset) for rrset in templated.found.answer]
@@ -76,9 +74,9 @@ def test_named_and_numbered_groups_stand_in_gaps() -> None:
 
 
 def test_all_fields_of_the_question_stand_in_gaps() -> None:
-    fields = "{{ .Type }} {{ .Class }} {{ .Zone }} {{ .Remote }} {{ index .Match 0 }}"
+    fields = "{{ .Type }} {{ .Class }} {{ .Zone }} {{ index .Match 0 }}"
     spec = template('{{ .Name }} 5 IN TXT "' + fields + '"', "a.")
-    assert answered("a.example.org", spec) == ["a.example.org. 5 TXT A IN example.org. 192.0.2.99 a."]
+    assert answered("a.example.org", spec) == ["a.example.org. 5 TXT A IN example.org. a."]
 
 
 def test_the_zone_is_the_longest_of_the_template_that_the_name_is_in() -> None:
@@ -196,13 +194,8 @@ def test_a_record_is_read_once_for_the_same_text() -> None:
 
     templates = Templates([template("static.example.org. 5 IN A 192.0.2.1")], reader)
     for name in ("a", "b", "c"):
-        templates.answer(from_text(f"{name}.example.org"), A, IN, CLIENT)
+        templates.answer(from_text(f"{name}.example.org"), A, IN)
     assert read == ["static.example.org. 5 IN A 192.0.2.1"]
-
-
-def test_a_client_of_either_family_is_told_its_address() -> None:
-    spec = template('{{ .Name }} 5 IN TXT "{{ .Remote }}"')
-    assert answered("a.example.org", spec, client=packed("2001:db8::1")) == ["a.example.org. 5 TXT 2001:db8::1"]
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=3))

@@ -54,6 +54,19 @@ def test_what_is_said_is_read_and_printed(text: str, expected: Template) -> None
     assert templates(text) == (expected,)
 
 
+@pytest.mark.parametrize(("action", "message"), [
+    ("parseInt .Group.a 16 8", ""), ("parseInt (index .Match 1) 2 64", ""),
+    ("parseInt .Group.a 99 8", "`parseInt` takes a base"), ("parseInt .Group.a 16 65", "`parseInt` takes a base"),
+    ("parseInt .Group.b 16 8", "each `match` must have a group"), ("parseInt .Nope 16 8", "kdns knows"),
+])
+def test_numbers_are_read_from_groups_that_there_are(action: str, message: str) -> None:
+    text = f'template IN A {{\n match ^(?P<a>.)\n answer "a. 60 IN A 1.2.3.{{{{ {action} }}}}"\n}}'
+    if message:
+        assert message in refusal(text)
+    else:
+        assert len(templates(text)[0].answer) == 1
+
+
 def test_several_templates_keep_their_order() -> None:
     found = templates("template IN A a.test\ntemplate IN A b.test\ntemplate IN A a.test")
     assert [one.zones for one in found] == [(from_text(f"{name}.test"),) for name in "aba"]
@@ -87,7 +100,7 @@ def record(text: str, match: str = "") -> str:
         (record("{{ .Nane }} 60 IN A 192.0.2.1"), "3:10: `{{ .Nane }}`: kdns knows .Name, .Type"),
         (record("a. 60 IN A {{ .Remote }}"), "3:21: `{{ .Remote }}`: a reply cannot hold the client's address"),
         (record("{{ .Question.Name }} 60 IN A x"), "3:10: `{{ .Question.Name }}`: write `{{ .Name }}`"),
-        (record("a. 60 IN A {{ parseInt .Group.a 16 8 }}"), "3:21: `{{ parseInt .Group.a 16 8 }}`: kdns knows"),
+        (record("a. 60 IN A {{ parseFloat .Group.a }}"), "3:21: `{{ parseFloat .Group.a }}`: kdns knows"),
         (record("a. 60 IN A {{ .Group.a }}"), "3:21: `{{ .Group.a }}`: each `match` must have a group `(?P<a>...)`"),
         (record("a. 60 IN A {{ index .Match 1 }}"), "3:21: `{{ index .Match 1 }}`: each `match` must have that many"),
         (

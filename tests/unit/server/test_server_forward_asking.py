@@ -219,6 +219,16 @@ def test_silence_is_a_failure_in_the_end(play: Play) -> None:
     assert len(play.asker) == 1
 
 
+def test_one_that_has_less_patience_is_told_of_first(play: Play) -> None:
+    play.ask()
+    assert play.asker.ask(ask(), play.told.append, PATIENCE_SECONDS / 4)
+    play.heard()
+    play.now = PATIENCE_SECONDS / 4
+    play.until(lambda: bool(play.told))
+    assert [one.number for one in play.told] == [2]
+    assert len(play.asker) == 1
+
+
 def test_what_is_pending_at_the_end_is_told_as_failed(play: Play) -> None:
     play.ask()
     play.asker.stop()

@@ -13,9 +13,6 @@ DIRECTIVES = Path(__file__).parents[3] / "docs" / "directives.md"
 COREFILE = ". {{\n    whoami\n    {line}\n}}\n"
 LINES = {
     "cache { keepttl }": "cache {\n        keepttl\n    }",
-    "rewrite": "rewrite name a.example b.example",
-    "autopath": "autopath /etc/resolv.conf",
-    "template": "template IN A {\n        rcode NXDOMAIN\n    }",
     "transfer": "transfer {\n        to *\n    }",
     "hosts { fallthrough_unsupported }": "hosts {\n        fallthrough\n        fallthrough_unsupported\n    }",
     "forward { next }": "forward . 127.0.0.1 {\n        next NXDOMAIN\n    }",

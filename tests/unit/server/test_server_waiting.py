@@ -6,11 +6,14 @@ import errno
 
 import pytest
 
+from kdns.answer.outside import Pending
 from kdns.observe.counters import SEND_FAILED
 from kdns.observe.querylog import Exchange
+from kdns.server import waiting
 from kdns.server.udp import BATCH
-from kdns.server.waiting import hand_over, observed
+from kdns.server.waiting import PATIENCE_SECONDS, hand_over, observed
 from kdns.wire.iana import EDE
+from tests.support.corefiles import served_by
 from tests.support.engines import Served
 from tests.support.forwarding import FakeOutside, answering, forwarding
 from tests.support.loopback import Server, ask, client, has_ipv6, receive_all
@@ -159,3 +162,62 @@ def test_what_is_handed_over_is_told_to_its_sender(served: Served, outside: Fake
     assert (ask_, sent) == (pending.ask, [])
     on_told(answering(ask_, ANSWER))
     assert [Answer(reply).rdata for reply in sent] == [["192.0.2.80"]]
+
+
+# Queries that wait for several answers in turn
+
+
+def searching() -> Served:
+    """A walk over a search domain of the node, and the name itself."""
+    return served_by(". {\nautopath @kubernetes\nkubernetes cluster.local\nforward . 192.0.2.53\n}\n", *SUBTREES,
+                     resolv_conf="search corp.test\n")
+
+
+POD_WWW = f"{WWW}.shop.svc.cluster.local"
+
+
+def test_what_is_told_may_lead_to_the_next_question(outside: FakeOutside) -> None:
+    with Server(searching().responder, outside=outside) as server, client(server) as one:
+        assert ask(server, one, query(POD_WWW, ident=7)) == []
+        outside.tell(rcode="NXDOMAIN")
+        assert receive_all(one) == []
+        assert server.udp.waiting == 1
+        assert [asked.question for asked, _ in outside.asked] == [question(WWW)]
+        assert all(0 < patience <= PATIENCE_SECONDS for patience in outside.patience)
+        outside.tell(ANSWER)
+        [reply] = map(Answer, receive_all(one))
+        assert (reply.ident, reply.rdata) == (7, [f"{WWW}.", "192.0.2.80"])
+        assert server.udp.waiting == 0
+
+
+def test_a_question_that_nobody_takes_in_the_middle_is_servfail(outside: FakeOutside) -> None:
+    with Server(searching().responder, outside=outside) as server, client(server) as one:
+        ask(server, one, query(POD_WWW))
+        outside.is_full = True
+        outside.tell(rcode="NXDOMAIN")
+        [reply] = map(Answer, receive_all(one))
+        assert reply.rcode == "SERVFAIL"
+        assert server.udp.waiting == 0
+
+
+def test_nothing_more_is_asked_once_the_patience_of_the_client_is_over(
+    outside: FakeOutside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Server(searching().responder, outside=outside) as server, client(server) as one:
+        ask(server, one, query(POD_WWW))
+        now = waiting.time.monotonic()
+        monkeypatch.setattr(waiting.time, "monotonic", lambda: now + PATIENCE_SECONDS)
+        outside.tell(rcode="NXDOMAIN")
+        [reply] = map(Answer, receive_all(one))
+        assert (reply.rcode, outside.asked) == ("SERVFAIL", [])
+
+
+def test_the_observer_is_told_of_the_reply_and_of_nothing_before() -> None:
+    seen: list[Exchange] = []
+    pending = searching().pend(query(POD_WWW))
+    outcome = observed(pending, query(POD_WWW), CLIENT, False, 0, seen.append)
+    for rcode, answer in (("NXDOMAIN", ()), ("NOERROR", (ANSWER,))):
+        assert isinstance(outcome, Pending)
+        assert seen == []
+        outcome = outcome.finish(answering(outcome.ask, *answer, rcode=rcode))
+    assert [exchange.reply for exchange in seen] == [outcome]

@@ -168,7 +168,7 @@ def test_an_answer_during_the_hand_over_is_sent_too() -> None:
 
     async def body(service: Forwarding) -> None:
         class Hasty(FakeOutside):
-            def ask(self, ask: Ask, on_told: Callable[[Told], None]) -> bool:
+            def ask(self, ask: Ask, on_told: Callable[[Told], None], patience: float = 0.0) -> bool:
                 taken = super().ask(ask, on_told)
                 self.tell(rcode="SERVFAIL")
                 return taken
