@@ -220,7 +220,7 @@ class NameMatch:
     """Which names: their text, lower case and with the last dot, is compared with `pattern`.
 
     pattern: lower case and with the last dot too; but a regular expression is as written, checked to mean for
-    `re.search` with `re.ASCII` what it means in Go, and to have no repetition that takes for ever.
+    `re.search` with `re.ASCII` what it means in Go. It is not searched for with `re` (kdns.answer.pattern).
     """
 
     kind: MatchKind
@@ -230,8 +230,8 @@ class NameMatch:
 class AnswerField(Enum):
     """What of the records in a reply is rewritten."""
 
-    NAME = "name"  # owner names, and names in the rdata of CNAME, DNAME, SOA, SRV, MX, NAPTR, NS
-    VALUE = "value"  # names in the rdata alone
+    NAME = "name"  # owner names alone
+    VALUE = "value"  # names in the RDATA of CNAME, DNAME, SOA, SRV, MX, NAPTR, NS alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,8 +329,9 @@ class Template:
 
     rrclass, rrtype: None for any. match: regular expressions, as in NameMatch, of which the first to match gives the
     groups; none: every name. answer, authority, additional: records in the form of a zone file, in which
-    `{{ .Name }}`, `{{ .Type }}`, `{{ .Class }}`, `{{ .Zone }}`, `{{ index .Match 1 }}` and `{{ .Group.name }}` stand
-    for something, white space at either end of the braces or not; nothing else is in `{{ }}`, and each group exists.
+    `{{ .Name }}`, `{{ .Type }}`, `{{ .Class }}`, `{{ .Zone }}`, `{{ index .Match 1 }}`, `{{ .Group.name }}` and
+    `{{ parseInt .Group.name 16 8 }}` stand for something, white space at either end of the braces or not; nothing
+    else is in `{{ }}`, and each group exists.
     extended_error: code and text (RFC 8914).
     fallthrough: zones in which a name that no expression matches goes on; None: it is SERVFAIL.
     """

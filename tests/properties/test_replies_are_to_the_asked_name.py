@@ -129,7 +129,7 @@ def test_the_answer_of_a_template_is_one_to_the_asked_name(labels: list[bytes], 
     qname = join([label.lower() for label in labels])[:-1] + ORG
     alias = ("{{ .Name }} 60 IN CNAME target.example.org.", "target.example.org. 60 IN A 192.0.2.7")
     answer = alias if as_alias else ("{{ .Name }} 60 IN A 192.0.2.7",)
-    templated = Templates([TemplateSpec((ORG,), answer=answer)], parse_record).answer(qname, A, 1, PUBLIC)
+    templated = Templates([TemplateSpec((ORG,), answer=answer)], parse_record).answer(qname, A, 1)
     assert templated is not None
     message = decoded(qname, A, templated.found)
     assert message.answer, to_text(qname)
