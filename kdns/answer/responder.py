@@ -396,7 +396,7 @@ class Responder:
 
     def _deny(self, case: _Case, frame: Frame, opt: bytes, found: Lookup) -> Entry:
         """The denial of a name: one for all names of this length that one zone decides; `kept` finds it."""
-        query, keys = case.query, case.keys
+        query, keys = case.asked, case.keys
         apex, decider, _ = self._decider(query.qname)
         denial = found.denial
         if denial is None or denial.zone is not decider:
