@@ -268,7 +268,7 @@ class Engine:
             backends.append(self._backend(tuple(files)))
         return Site(
             spec.zones, tuple(backends), spec.any_hinfo, spec.whoami, spec.max_udp_octets, spec.group, spec.outside,
-            spec.chaos,
+            spec.chaos, spec.transfers,
         )  # fmt: skip
 
     def _backend(self, sources: tuple[int, ...]) -> Backend:

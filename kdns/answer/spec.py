@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kdns.answer.chaos import ChaosSpec
+from kdns.answer.transfer import TransferSpec
 from kdns.zone.cluster import PodNames
 from kdns.zone.hosts import HostsSpec
 
@@ -71,6 +72,7 @@ class SiteSpec:
     max_udp_octets: cap on UDP replies (`bufsize`).
     group: under which index the forwarder knows the block's `forward` and `cache` lines; None without `forward`.
     outside: those `forward` lines. chaos: what names of class CH say of the server, if they are answered.
+    transfers: who may have which zones whole.
     """
 
     zones: tuple[bytes, ...]
@@ -81,6 +83,7 @@ class SiteSpec:
     group: int | None = None
     outside: tuple[OutsideSpec, ...] = ()
     chaos: ChaosSpec | None = None
+    transfers: tuple[TransferSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

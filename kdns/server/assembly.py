@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Protocol
 
 from kdns import __version__
 from kdns.answer.chaos import ChaosSpec
 from kdns.answer.spec import ClusterSpec, FileSpec, OutsideSpec, SiteSpec, SourceSpec, Specification
+from kdns.answer.transfer import TransferSpec
 from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, Position, ServerBlock, Settings, ZoneFile
-from kdns.corefile.plugins import Chaos, Hosts
+from kdns.corefile.access import EVERYBODY
+from kdns.corefile.plugins import Chaos, Hosts, Transfer
 from kdns.observe.querylog import LoggedBlock, LogRule, QueryLog
 from kdns.server.admin import AdminPlan, admin_plan
 from kdns.server.forwarding import GroupPlan, group_plan, loop_plan, refuse_two_trusts
@@ -43,7 +45,6 @@ PENDING: dict[str, Callable[[ServerBlock], Sequence[_Placed | None]]] = {
     "autopath": lambda block: (block.autopath,),
     "minimal": lambda block: (block.minimal,),
     "template": lambda block: block.templates,
-    "transfer": lambda block: block.transfer,
     "hosts { fallthrough_unsupported }": lambda block: [
         line for line in (block.hosts,) if line and line.fallthrough_unsupported
     ],
@@ -178,6 +179,7 @@ class _Assembler:
             group=group if block.forward else None,
             outside=tuple(OutsideSpec(line.zone, line.excluded) for line in block.forward),
             chaos=_chaos(block.chaos) if block.chaos else None,
+            transfers=tuple(map(_transfer, block.transfer)),
         )
 
     def _hosts(self, hosts: Hosts) -> int:
@@ -248,6 +250,19 @@ def _chaos(chaos: Chaos) -> ChaosSpec:
         tuple(author.encode() for author in chaos.authors) or (_AUTHORS,),
         os.uname().nodename.encode(),
     )
+
+
+def _transfer(transfer: Transfer) -> TransferSpec:
+    """A port is for telling of changes: whoever has the address may have the zone."""
+    networks = [ip_network(_host(target)) for target in transfer.to if target != EVERYBODY]
+    return TransferSpec(transfer.zones, tuple(networks), EVERYBODY in transfer.to)
+
+
+def _host(target: str) -> str:
+    """A target of `to` without its port."""
+    if target.startswith("["):
+        return target[1:].partition("]")[0]
+    return target.partition(":")[0] if target.count(":") == 1 else target
 
 
 def _group(block: ServerBlock, listeners: Sequence[Listener]) -> GroupPlan:

@@ -19,7 +19,6 @@ LINES = {
     "autopath": "autopath /etc/resolv.conf",
     "minimal": "minimal",
     "template": "template IN A {\n        rcode NXDOMAIN\n    }",
-    "transfer": "transfer {\n        to *\n    }",
     "hosts { fallthrough_unsupported }": "hosts {\n        fallthrough\n        fallthrough_unsupported\n    }",
     "forward { next }": "forward . 127.0.0.1 {\n        next NXDOMAIN\n    }",
     "forward { max_connect_attempts }": "forward . 127.0.0.1 {\n        max_connect_attempts 2\n    }",
