@@ -296,6 +296,7 @@ class Engine:
             rewriter=Rewriter(spec.rewrite) if spec.rewrite else None,
             templates=Templates(spec.templates, parse_record) if spec.templates else None,
             autopath=spec.autopath,
+            transfers=spec.transfers,
         )  # fmt: skip
 
     def _backend(self, sources: tuple[int, ...]) -> Backend:

@@ -10,7 +10,7 @@ outside. There is always room for them (kdns.answer.site.Site.room). Not here: w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +20,7 @@ from kdns.answer.cookies import asks_for_cookie_alone
 from kdns.answer.form import form_with_cookie
 from kdns.answer.guard import Asker, Guard, Judged, Ruling, told_nsid
 from kdns.answer.outside import Pending
-from kdns.answer.responder import BROKEN, Client, Responder, complete
+from kdns.answer.responder import BROKEN, Client, Responder, complete, transfer_query
 from kdns.answer.site import Site
 from kdns.answer.table import Entry
 from kdns.wire.builder import with_options
@@ -69,6 +69,18 @@ class GuardedResponder(Responder):
             self._on_failure(error, message)
             query = parse_query(message)
             return self._send(message, query, tcp, self._refuse(query, None, tcp, BROKEN), b"") if query else None
+
+    def transfer(self, message: bytes, client: Client, has_room: bool) -> Iterator[bytes] | None:
+        """As Responder.transfer; who may not ask for it is left to `respond`."""
+        query = transfer_query(message)
+        site = self._site(query.qname) if query else None
+        if query is None or site is None or not _lets_pass(site, query, client):
+            return None
+        stream = super().transfer(message, client, has_room)
+        if stream is None:
+            return None
+        options = self._judge(query, Asker(client[0], True)).options + self._nsid(query)
+        return (_with_options(one, options) for one in stream) if options else stream
 
     def _respond(self, message: bytes, client: Client, asker: Asker) -> bytes | Pending | None:
         known = self._known(message, asker.tcp)
@@ -162,11 +174,19 @@ _OUTCOMES = {
 }
 
 
+def _lets_pass(site: Site, query: Query, client: Client) -> bool:
+    return site.acl is None or site.acl.verdict(query.qname, query.qtype, client[0]).action is AclAction.ALLOW
+
+
 def _finish(finish: Callable[[Told], bytes | Pending], options: bytes, told: Told) -> bytes | Pending:
     """A reply that was waited for, with the options of this client."""
     reply = finish(told)
     if isinstance(reply, Pending):
         return reply._replace(finish=partial(_finish, reply.finish, options))
+    return _with_options(reply, options)
+
+
+def _with_options(reply: bytes, options: bytes) -> bytes:
     measured = layout(reply)
     if measured is None or measured.opt_at is None:
         return reply

@@ -29,7 +29,8 @@ from kdns.answer.searching import Leads, Probe, Searcher
 from kdns.answer.shape import Keys, entry_of, form_key, frame_of, key_for, keys_of, opt_of, question_of
 from kdns.answer.site import Decider, Passage, Site
 from kdns.answer.table import GENERATION, Entry, ReplyTable, SerialSplice
-from kdns.observe.counters import DROPPED, TCP_COUNTERS
+from kdns.answer.transfer import Request, contents_of, is_current, is_known, known_serial, messages, soa_message
+from kdns.observe.counters import DROPPED, TCP_COUNTERS, reply_counter
 from kdns.wire.iana import EDE, Rcode, RRClass, RRType
 from kdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, ROOT, is_subdomain, suffixes
 from kdns.wire.outside import Told
@@ -45,6 +46,7 @@ Client = tuple[bytes, int]  # packed address and port
 
 SERIAL_OCTETS = 4
 _TRANSFERS = frozenset((RRType.AXFR, RRType.IXFR))
+_TRANSFER_TAILS = tuple(b"\0" + bytes((rrtype, 0, RRClass.IN)) for rrtype in _TRANSFERS)  # type and class
 _srv_head = Struct(">3H").pack
 
 # What is given back for what a probe has taken.
@@ -57,6 +59,8 @@ _NOT_OURS: _Refusal = (Rcode.REFUSED, EDE.NOT_AUTHORITATIVE, "name is in no zone
 _CLASS: _Refusal = (Rcode.REFUSED, EDE.NOT_SUPPORTED, "only class IN is served")
 _TRANSFER: _Refusal = (Rcode.REFUSED, EDE.PROHIBITED, "zone transfer is not allowed")
 BROKEN: _Refusal = (Rcode.SERVFAIL, EDE.OTHER, "kdns failed to answer; its log says why")
+_OVER_UDP: _Refusal = (Rcode.REFUSED, EDE.PROHIBITED, "a whole zone is sent over TCP alone")
+_BUSY: _Refusal = (Rcode.SERVFAIL, EDE.OTHER, "too many zone transfers at once")
 
 
 class _Case(NamedTuple):
@@ -139,6 +143,33 @@ class Responder:
         self._outside.changed()
         return self.table.drop(changed)
 
+    @property
+    def transfers(self) -> bool:
+        """Whether anybody may have any zone whole."""
+        return any(site.transfers for site in self._sites.values())
+
+    def transfer(self, message: bytes, client: Client, has_room: bool) -> Iterator[bytes] | None:
+        """The messages of a zone that a query over TCP asks for whole; None if `respond` is to answer it.
+
+        They are made when asked for. has_room: whether one more transfer is borne now.
+        """
+        query = transfer_query(message)
+        if query is None:
+            return None
+        site = self._site(query.qname)
+        zone = site.transferable(query.qname, client[0]) if site and self.ready else None
+        if zone is None or not is_known(zone):
+            return None
+        if not has_room:
+            entry = self._refuse(query, site, True, _BUSY)
+            return iter((complete(message, query.end, entry, query.edns is not None, True, self.counts),))
+        opt = opt_of(query, site, 0) if query.edns else b""
+        request = Request(message[:ID_OCTETS], query.flags, message[HEADER_OCTETS : query.end], opt)
+        self.counts[reply_counter(True, query.qtype, 0)] += 1
+        if query.qtype == RRType.IXFR and is_current(known_serial(message), zone.soa):
+            return iter((soa_message(request, zone.soa),))
+        return messages(request, zone.soa, contents_of(zone))
+
     def tick(self, now: int) -> list[Pending]:
         """See Outside.tick."""
         return self._outside.tick(now)
@@ -198,7 +229,7 @@ class Responder:
             if found is not None:
                 opt = opt_of(query, site, 0)
                 return entry_of(query, chaos_reply(frame_of(query, site, tcp, opt), found), 0, opt)
-        refusal = self._refusal(query, site)
+        refusal = self._refusal(query, site, client)
         if refusal or site is None:
             return self._refuse(query, site, tcp, refusal or (_NOT_OURS if query.qclass == RRClass.IN else _CLASS))
         return self._steps(_ORDER, _Case(message, query, keys, client, tcp, site))
@@ -272,6 +303,13 @@ class Responder:
         if last and last.rrtype == RRType.CNAME and query.qtype not in (RRType.CNAME, RRType.ANY):
             return self._onward(case, found.answer, last.rdatas[0].lower())
         return self._compile(case, found, templated.ede)
+
+    def _newer(self, case: _Case) -> Entry | None:
+        """IXFR over UDP, which `transfer` allows: there is room for the SOA alone (RFC 1995 section 2)."""
+        if case.query.qtype != RRType.IXFR:
+            return None
+        zone = case.site.transferable(case.query.qname, case.client[0])
+        return self._compile(case, Lookup(Rcode.NOERROR, (zone.soa,) if zone else (), lasting=False))
 
     def _class(self, case: _Case) -> Entry | None:
         """Zones, and servers outside as far as we ask them, are of class IN."""
@@ -423,9 +461,14 @@ class Responder:
         """As `kept` finds it, for a well-formed name that nobody else knows."""
         return next((one for one in self._deciders if is_subdomain(qname, one.apex)), Decider(ROOT))
 
-    def _refusal(self, query: Query, site: Site | None) -> _Refusal | None:
+    def _refusal(self, query: Query, site: Site | None, client: Client) -> _Refusal | None:
         if query.qtype in _TRANSFERS:
-            return _TRANSFER
+            zone = site.transferable(query.qname, client[0]) if site else None
+            if zone is None:
+                return _TRANSFER
+            if not is_known(zone):
+                return _NOT_READY
+            return _OVER_UDP if query.qtype == RRType.AXFR else None
         return None if self.ready else _NOT_READY
 
     def _site(self, qname: bytes) -> Site | None:
@@ -461,6 +504,16 @@ class Responder:
         return complete(asked.message, query.end, entry, query.edns is not None, asked.tcp, self.counts)
 
 
+def transfer_query(message: bytes) -> Query | None:
+    """The query, if it is a sound one for a transfer."""
+    if not any(tail in message for tail in _TRANSFER_TAILS):  # as good as always
+        return None
+    query = parse_query(message)
+    if query is None or query.rcode or query.qclass != RRClass.IN or query.qtype not in _TRANSFERS:
+        return None
+    return query
+
+
 def complete(message: bytes, end: int, entry: Entry, with_opt: bool, tcp: bool, counts: list[int]) -> bytes:
     """A kept reply for this message, whose question ends at `end`: its ID, its question as sent, serial, OPT."""
     heads, body, opt, counter, splice, _ = entry
@@ -482,7 +535,7 @@ _BEHIND_AUTOPATH: tuple[_Step, ...] = (
 )
 _BEHIND_REWRITE: tuple[_Step, ...] = (Responder._autopath, *_BEHIND_AUTOPATH)
 _BEFORE_REWRITE: tuple[_Step, ...] = (Responder._any,)
-_ORDER: tuple[_Step, ...] = (*_BEFORE_REWRITE, Responder._rewrite, *_BEHIND_REWRITE)
+_ORDER: tuple[_Step, ...] = (Responder._newer, *_BEFORE_REWRITE, Responder._rewrite, *_BEHIND_REWRITE)
 # For the names that `autopath` tries.
 _FOR_PROBES: tuple[_Step, ...] = (*_BEFORE_REWRITE, *_BEHIND_AUTOPATH)
 

@@ -20,6 +20,7 @@ from kdns.answer.chaos import ChaosSpec
 from kdns.answer.rewrite import Rewriter
 from kdns.answer.spec import OutsideSpec
 from kdns.answer.template import Templates
+from kdns.answer.transfer import Transferable, TransferSpec, is_allowed
 from kdns.wire.name import is_subdomain, suffixes
 from kdns.zone.model import Found, Kind, Zone
 from kdns.zone.rrset import RRset
@@ -91,6 +92,14 @@ class Site:
     rewriter: Rewriter | None = None
     templates: Templates | None = None
     autopath: AutopathSpec | None = None
+    transfers: tuple[TransferSpec, ...] = ()
+
+    def transferable(self, apex: bytes, client: bytes) -> Transferable | None:
+        """The zone with this apex, if a client (packed address) may have it whole."""
+        if not self.transfers or not is_allowed(self.transfers, apex, client):
+            return None
+        zones = (backend.zones().get(apex) for backend in self.backends)
+        return next((zone for zone in zones if isinstance(zone, Transferable)), None)
 
     def zone_of(self, qname: bytes) -> Zone | None:
         """The zone that decides a folded name, None if the name is in no zone of the site; see `passage`."""

@@ -14,6 +14,7 @@ from kdns.answer.autopath import AutopathSpec
 from kdns.answer.chaos import ChaosSpec
 from kdns.answer.rewrite import RewriteRule
 from kdns.answer.template import TemplateSpec
+from kdns.answer.transfer import TransferSpec
 from kdns.zone.cluster import PodNames
 from kdns.zone.hosts import HostsSpec
 
@@ -79,6 +80,7 @@ class SiteSpec:
     nsid: what the server's identity is to who asks for it (RFC 5001), at most 128 octets; b"" for none.
     minimal: positive replies have nothing but their answer.
     rewrite: rules for questions and replies. templates: what answers by itself. autopath: whose names are searched.
+    transfers: who may have which zones whole.
     """
 
     zones: tuple[bytes, ...]
@@ -95,6 +97,7 @@ class SiteSpec:
     rewrite: tuple[RewriteRule, ...] = ()
     templates: tuple[TemplateSpec, ...] = ()
     autopath: AutopathSpec | None = None
+    transfers: tuple[TransferSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

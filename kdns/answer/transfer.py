@@ -25,7 +25,9 @@ from kdns.wire.message import parse_message
 from kdns.wire.name import MAX_NAME_OCTETS, suffixes
 from kdns.wire.query import AA_BIT, QR_BIT, RD_BIT
 from kdns.zone.addresses import dashed_label
+from kdns.zone.cluster import ForwardZone
 from kdns.zone.delta import is_ahead
+from kdns.zone.masterzone import MasterZone
 from kdns.zone.model import Kind, RRsets, Zone
 from kdns.zone.packed import find_in_subtree
 from kdns.zone.rrset import RRset, address_rrsets
@@ -48,6 +50,10 @@ class TransferSpec:
     zones: tuple[bytes, ...]
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     everybody: bool = False
+
+
+# The zones that may be transferred: of a cluster, and of a file.
+Transferable = ForwardZone | MasterZone
 
 
 class Request(NamedTuple):
@@ -89,6 +95,18 @@ def _serial(rdata: bytes) -> int:
 
 
 # What a zone holds
+
+
+def is_known(zone: Transferable) -> bool:
+    """Whether all of a zone is known."""
+    return not (isinstance(zone, ForwardZone) and zone.state.lacks)
+
+
+def contents_of(zone: Transferable) -> Iterator[RRset]:
+    """All rrsets of a zone that is known but the SOA, as of now."""
+    if isinstance(zone, MasterZone):
+        return master_contents(zone.nodes)
+    return cluster_contents(zone, zone.state, zone.lists_pods) or iter(())
 
 
 def cluster_contents(zone: Zone, state: ClusterState, pods: bool = False) -> Iterator[RRset] | None:

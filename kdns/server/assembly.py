@@ -6,10 +6,9 @@ are numbered once: two ports that serve the same cluster, or the same zone file,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from socket import gethostname
 from typing import Protocol
 
@@ -17,9 +16,11 @@ from kdns import __version__
 from kdns.answer.acl import AclAction, AclRule, AclSpec
 from kdns.answer.chaos import ChaosSpec
 from kdns.answer.spec import ClusterSpec, FileSpec, OutsideSpec, SiteSpec, SourceSpec, Specification
+from kdns.answer.transfer import TransferSpec
 from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, Position, ServerBlock, Settings, ZoneFile
 from kdns.corefile import plugins as corefile_plugins
-from kdns.corefile.plugins import Chaos, Hosts, Nsid
+from kdns.corefile.access import EVERYBODY
+from kdns.corefile.plugins import Chaos, Hosts, Nsid, Transfer
 from kdns.observe.querylog import LoggedBlock, LogRule, QueryLog
 from kdns.server.admin import AdminPlan, admin_plan
 from kdns.server.cookiesecret import read_secrets
@@ -44,7 +45,6 @@ class _Placed(Protocol):
 # and ignored.
 PENDING: dict[str, Callable[[ServerBlock], Sequence[_Placed | None]]] = {
     "cache { keepttl }": lambda block: [line for line in (block.cache,) if line and line.keepttl],
-    "transfer": lambda block: block.transfer,
     "hosts { fallthrough_unsupported }": lambda block: [
         line for line in (block.hosts,) if line and line.fallthrough_unsupported
     ],
@@ -187,13 +187,21 @@ class _Assembler:
             max_udp_octets=block.bufsize,
             group=group if block.forward else None,
             outside=tuple(OutsideSpec(line.zone, line.excluded) for line in block.forward),
-            chaos=_chaos(block.chaos) if block.chaos else None,
+            chaos=self._chaos(block.chaos) if block.chaos else None,
             acl=tuple(AclSpec(line.zones, tuple(map(_acl_rule, line.rules))) for line in block.acl),
             nsid=self._nsid(block.nsid) if block.nsid else b"",
             minimal=block.minimal is not None,
             rewrite=rewrite_rules(block),
             templates=template_specs(block),
             autopath=autopath_spec(block, self.read),
+            transfers=tuple(map(_transfer, block.transfer)),
+        )
+
+    def _chaos(self, chaos: Chaos) -> ChaosSpec:
+        return ChaosSpec(
+            (chaos.version or f"kdns-{__version__}").encode(),
+            tuple(author.encode() for author in chaos.authors) or (_AUTHORS,),
+            self.host().encode("utf-8", "surrogateescape"),
         )
 
     def _nsid(self, nsid: Nsid) -> bytes:
@@ -259,12 +267,17 @@ def _addresses(listener: Listener) -> tuple[Address, ...]:
     return tuple(Address(host, listener.port) for host in hosts)
 
 
-def _chaos(chaos: Chaos) -> ChaosSpec:
-    return ChaosSpec(
-        (chaos.version or f"kdns-{__version__}").encode(),
-        tuple(author.encode() for author in chaos.authors) or (_AUTHORS,),
-        os.uname().nodename.encode(),
-    )
+def _transfer(transfer: Transfer) -> TransferSpec:
+    """A port is for telling of changes: whoever has the address may have the zone."""
+    networks = [ip_network(_host(target)) for target in transfer.to if target != EVERYBODY]
+    return TransferSpec(transfer.zones, tuple(networks), EVERYBODY in transfer.to)
+
+
+def _host(target: str) -> str:
+    """A target of `to` without its port."""
+    if target.startswith("["):
+        return target[1:].partition("]")[0]
+    return target.partition(":")[0] if target.count(":") == 1 else target
 
 
 def _group(block: ServerBlock, listeners: Sequence[Listener]) -> GroupPlan:

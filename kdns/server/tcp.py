@@ -4,7 +4,8 @@ Limits: a connection that completes no query for a while is closed; when there a
 keep too many octets, the one that has gone longest without a complete query is closed, so that clients who send
 slowly or nothing stand back behind those who ask; a client that does not read its replies is not read either,
 and is cut off after a while. Replies that have to come from outside leave when they are there, which RFC 7766
-section 6.2.1.1 allows out of order. Framing is kdns.wire.framing, answers are kdns.answer's.
+section 6.2.1.1 allows out of order. A zone transfer is sent message by message, in turn with all else, no faster than
+the client reads. Framing is kdns.wire.framing, answers are kdns.answer's.
 Rule: no reference cycle outlives a connection, because workers run without the cycle collector.
 """
 
@@ -13,10 +14,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol, cast
 
 from kdns.answer.outside import Pending
+from kdns.observe.querylog import Exchange
 from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed
 from kdns.wire.framing import Framer, frame
 
@@ -28,6 +32,26 @@ class Respond(Protocol):
 
     def respond(self, query: bytes, client: Client, tcp: bool) -> Outcome:
         """A whole reply for a whole query, or what waits for one; None for silence."""
+
+
+# The messages that a query for a whole zone is answered with, as they are asked for; None for any other query. The
+# last word says whether one more transfer is borne: if not, a refusal is the only message.
+Transfer = Callable[[bytes, Client, bool], Iterator[bytes] | None]
+
+
+def observed_transfer(transfer: Transfer, observe: Observer) -> Transfer:
+    """The same, and the first message of each is told of as its reply."""
+
+    def begin(query: bytes, client: Client, has_room: bool) -> Iterator[bytes] | None:
+        began = time.perf_counter_ns()
+        stream = transfer(query, client, has_room)
+        if stream is None:
+            return None
+        first = next(stream)
+        observe(Exchange(query, first, client, True, time.perf_counter_ns() - began))
+        return chain((first,), stream)
+
+    return begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +80,8 @@ class TcpLimits:
     unsent_octets: replies that a connection may keep, give or take the last one, before it is not read any more.
     waiting: queries of one connection that wait for names outside, before it is not read any more.
     sweep: how often timeouts are looked at, so also how late they may be.
+    transfers: zone transfers at once; each holds a list of what it has still to send, and takes a millisecond or two
+        of each turn of the loop. transfer: the longest that one may take, also to a client that reads all the time.
     """
 
     idle: float = 10.0
@@ -67,6 +93,8 @@ class TcpLimits:
     unsent_octets: int = 16 * 1024
     waiting: int = 64
     sweep: float = 0.5
+    transfers: int = 4
+    transfer: float = 120.0
 
 
 DEFAULT_LIMITS = TcpLimits()
@@ -86,6 +114,7 @@ class Connections:
         self.outside = outside
         self.is_draining = False
         self.buffered_octets = 0
+        self.transfers = 0
         self._all: dict[Connection, None] = {}
         self._by_client: dict[bytes, dict[Connection, None]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
@@ -154,7 +183,10 @@ class Connections:
 class Connection(asyncio.Protocol):
     """One connection: complete queries are answered as they come, those that wait for nothing in order."""
 
-    def __init__(self, connections: Connections, responder: Respond) -> None:
+    def __init__(self, connections: Connections, responder: Respond, transfer: Transfer | None = None) -> None:
+        self._begin_transfer = transfer
+        self._transfer: Iterator[bytes] | None = None  # what is left to be sent of a zone
+        self._transfer_until = 0.0
         self._connections = connections
         self._limits = connections.limits
         self._responder = responder
@@ -220,7 +252,7 @@ class Connection(asyncio.Protocol):
     def close_if_done(self) -> None:
         """Close, where the client or the worker is leaving, once nothing is left to be answered."""
         is_leaving = self._is_ended or (self._connections.is_draining and not self._framer.pending_octets)
-        is_done = not self._framer.has_message and not self._waiting
+        is_done = not self._framer.has_message and not self._waiting and self._transfer is None
         if self._transport and is_leaving and is_done and not self._is_closing:
             self._is_closing = True
             self._expire_in(self._limits.write)
@@ -235,6 +267,7 @@ class Connection(asyncio.Protocol):
         self._deadline = self._connections.loop.time() + seconds
 
     def _leave(self) -> None:
+        self._end_transfer()
         self._connections.dismiss(self)
         self._connections.account(-self.kept_octets)
         self.kept_octets = 0
@@ -250,7 +283,10 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._is_closing:
             return
         if not self._is_stuck:
-            self._answer(self._transport)
+            if self._transfer is not None:
+                self._send_more(self._transport, self._transfer)
+            else:
+                self._answer(self._transport)
         grown = self._framer.pending_octets - self.kept_octets
         self.kept_octets += grown
         self._connections.account(grown)  # which may abort this very connection
@@ -264,6 +300,8 @@ class Connection(asyncio.Protocol):
                 break
             self._connections.refresh(self)
             self._expire_in(self._limits.idle)
+            if self._takes_whole_zone(query):
+                break
             reply = self._responder.respond(query, self.client, True)
             if isinstance(reply, Pending):
                 reply = hand_over(self._connections.outside, reply, self._send_late)
@@ -273,6 +311,40 @@ class Connection(asyncio.Protocol):
                 octets += len(reply)
         if replies:
             transport.write(b"".join(replies))
+
+    def _takes_whole_zone(self, query: bytes) -> bool:
+        """Begin a transfer if the query is for one. No other query of the connection is answered before its end."""
+        if self._begin_transfer is None:
+            return False
+        has_room = self._connections.transfers < self._limits.transfers
+        self._transfer = self._begin_transfer(query, self.client, has_room)
+        if self._transfer is None:
+            return False
+        self._connections.transfers += 1
+        self._transfer_until = self._connections.loop.time() + self._limits.transfer
+        self._schedule()
+        return True
+
+    def _send_more(self, transport: asyncio.Transport, stream: Iterator[bytes]) -> None:
+        """One message of a transfer: the next one comes at the next turn, or once the client takes it."""
+        try:
+            message = next(stream, None)
+        except Exception:  # a bug of ours: half a zone must not look like a whole one
+            self.abort()
+            raise
+        if message is None:
+            self._end_transfer()
+        elif self._connections.loop.time() > self._transfer_until:
+            self.abort()
+        else:
+            self._expire_in(self._limits.idle)
+            transport.write(frame(message))
+        self._schedule()
+
+    def _end_transfer(self) -> None:
+        if self._transfer is not None:
+            self._transfer = None
+            self._connections.transfers -= 1
 
     @property
     def _has_room(self) -> bool:
@@ -292,7 +364,7 @@ class Connection(asyncio.Protocol):
         """Read from the client only while nothing complete waits and its replies go out."""
         if self._transport is None:
             return
-        if self._is_stuck:
+        if self._is_stuck or self._transfer is not None:
             self._transport.pause_reading()
         elif self._framer.has_message:
             self._transport.pause_reading()
@@ -305,11 +377,14 @@ class Connection(asyncio.Protocol):
 
 
 async def listen(
-    connections: Connections, sock: socket.socket, responder: Respond, backlog: int
+    connections: Connections, sock: socket.socket, responder: Respond, backlog: int, transfer: Transfer | None = None
 ) -> asyncio.AbstractServer:
-    """Accept connections on a bound TCP socket until the server that is returned is closed."""
+    """Accept connections on a bound TCP socket until the server that is returned is closed.
+
+    transfer: what begins zone transfers, if there are any.
+    """
     return await connections.loop.create_server(
-        lambda: Connection(connections, responder), sock=sock, backlog=backlog
+        lambda: Connection(connections, responder, transfer), sock=sock, backlog=backlog
     )
 
 

@@ -47,7 +47,15 @@ from kdns.server.parcel import unpack, unpack_file
 from kdns.server.process import EXIT_BUG, EXIT_OK
 from kdns.server.slots import Slot, SlotState
 from kdns.server.sockets import TCP_BACKLOG, SlotSockets
-from kdns.server.tcp import DEFAULT_LIMITS, Connections, ObservedResponder, TcpLimits, listen
+from kdns.server.tcp import (
+    DEFAULT_LIMITS,
+    Connections,
+    ObservedResponder,
+    TcpLimits,
+    Transfer,
+    listen,
+    observed_transfer,
+)
 from kdns.server.udp import UdpServer
 from kdns.server.waiting import Observer, hand_over
 
@@ -295,7 +303,10 @@ class Worker:
             responder = self._engine.responder(sockets.listener)
             observe = self._observer(sockets.listener)
             over_tcp = responder if observe is None else ObservedResponder(responder, observe)
-            self._tcp.append(await listen(self._connections, sockets.tcp, over_tcp, TCP_BACKLOG))
+            transfer: Transfer | None = responder.transfer if responder.transfers else None
+            if transfer is not None and observe is not None:
+                transfer = observed_transfer(transfer, observe)
+            self._tcp.append(await listen(self._connections, sockets.tcp, over_tcp, TCP_BACKLOG, transfer))
             udp = UdpServer(sockets.udp, responder, sockets.address.is_wildcard, observe, self._asker)
             self._udp.append((sockets.udp, udp))
             self._loop.add_reader(sockets.udp.fileno(), udp.on_readable)

@@ -149,6 +149,16 @@ class ForwardZone(_ClusterZone):
         self._pods = pods
         self._cut = len(apex)
 
+    @property
+    def state(self) -> ClusterState:
+        """What it shows."""
+        return self._state
+
+    @property
+    def lists_pods(self) -> bool:
+        """Whether its pods have names that can be listed: those of `pods insecure` are not, for all exist."""
+        return self._pods is PodNames.VERIFIED
+
     def find(self, qname: bytes) -> Found:
         """What stands at this name."""
         relative = qname[: -self._cut]

@@ -56,6 +56,11 @@ class MasterZone:
         return self._soa
 
     @property
+    def nodes(self) -> Mapping[bytes, RRsets]:
+        """The rrsets of each name, empty ones above names included."""
+        return self._nodes
+
+    @property
     def negative_ttl(self) -> int:
         """TTL of a denial (RFC 2308 section 3)."""
         return self._negative_ttl

@@ -99,7 +99,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int, zones: Zones,
     while waiting:
         reply = _ask_once(query(waiting[0], "SOA"), port)
         if reply[3:4] == b"\0" and reply[6:8] == b"\0\x01":
-            waiting.pop()
+            waiting.pop(0)
             continue
         try:
             process.wait(0.02)  # until it has ended, or the next try

@@ -34,6 +34,7 @@ from kdns.observe.logs import Log
 from kdns.server.asking import MESSAGE_OCTETS_MAX, Asks, Tolds, decode_tolds, encode
 from kdns.server.forwarder import COUNTS, DRAIN_SECONDS, FORMER_SECONDS, Count, Forwarder, ForwarderPlan
 from kdns.server.forwarding import ForwardPlan, GroupPlan
+from kdns.server.probes import LoopPlan
 from kdns.server.report import Board
 from kdns.server.slots import Slots, SlotState
 from kdns.wire.name import ROOT
@@ -93,7 +94,7 @@ def listed(spec: UpstreamSpec) -> Upstream:
 class Play:
     """A forwarder on a loop, and the test as its workers."""
 
-    def __init__(self, *sources: UpstreamSpec | str) -> None:
+    def __init__(self, *sources: UpstreamSpec | str, loop: LoopPlan | None = None) -> None:
         self.loop = uvloop.new_event_loop()
         pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(WORKERS)]
         for end in (one for pair in pairs for one in pair):
@@ -103,7 +104,7 @@ class Play:
         self.slot.begin(0)
         self._log, log_writer = os.pipe()
         self.resolvers: list[Scripted] = []
-        group = GroupPlan((ForwardPlan(ForwardSpec(ROOT, ()), sources),))
+        group = GroupPlan((ForwardPlan(ForwardSpec(ROOT, ()), sources),), loop=loop)
         self.board = Board()
         plan = ForwarderPlan((GroupPlan(), group), self._feeds, self.slot, self.board, Log(log_writer))
         self._log_writer = log_writer

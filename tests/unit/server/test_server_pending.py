@@ -13,7 +13,6 @@ DIRECTIVES = Path(__file__).parents[3] / "docs" / "directives.md"
 COREFILE = ". {{\n    whoami\n    {line}\n}}\n"
 LINES = {
     "cache { keepttl }": "cache {\n        keepttl\n    }",
-    "transfer": "transfer {\n        to *\n    }",
     "hosts { fallthrough_unsupported }": "hosts {\n        fallthrough\n        fallthrough_unsupported\n    }",
     "forward { next }": "forward . 127.0.0.1 {\n        next NXDOMAIN\n    }",
     "forward { max_connect_attempts }": "forward . 127.0.0.1 {\n        max_connect_attempts 2\n    }",
