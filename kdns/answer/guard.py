@@ -17,7 +17,7 @@ from enum import Enum
 from struct import Struct
 from typing import NamedTuple
 
-from kdns.answer.acl import AclAction
+from kdns.answer.acl import Acl, AclAction
 from kdns.answer.cookies import COOKIE_ROOM, Cookies, Standing
 from kdns.answer.ratelimit import Judgement, RateLimiter
 from kdns.answer.site import Site
@@ -119,7 +119,7 @@ class Guard:
         site: the one that takes it, None also where `acl` is not to be asked: a malformed query is for no name.
         cookie: the body of its option, None for none.
         """
-        ruling = self._ask_acl(site, asker, qname, qtype) if site and site.acl else Ruling.ANSWER
+        ruling = self._ask_acl(site.acl, asker, qname, qtype) if site and site.acl else Ruling.ANSWER
         if ruling is Ruling.SILENCE:
             return Judged(ruling)
         standing, options = self._look_at(cookie, asker)
@@ -132,10 +132,8 @@ class Guard:
             return Judged(Ruling.FORMERR)
         return Judged(ruling, options, bool(options))
 
-    def _ask_acl(self, site: Site, asker: Asker, qname: bytes, qtype: int) -> Ruling:
-        if site.acl is None:
-            return Ruling.ANSWER
-        action, zone = site.acl.verdict(qname, qtype, asker.address)
+    def _ask_acl(self, acl: Acl, asker: Asker, qname: bytes, qtype: int) -> Ruling:
+        action, zone = acl.verdict(qname, qtype, asker.address)
         self._count(action.value, ROOT if action is AclAction.ALLOW else zone)
         return _RULINGS.get(action, Ruling.SILENCE)
 

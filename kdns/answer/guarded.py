@@ -44,6 +44,16 @@ class _Known(NamedTuple):
     entry: Entry
 
 
+class _Case(NamedTuple):
+    """A query, and what is to become of it."""
+
+    message: bytes
+    query: Query
+    client: Client
+    tcp: bool
+    judged: Judged
+
+
 class GuardedResponder(Responder):
     """See the module's docstring. The arguments are those of Responder, but for the guard."""
 
@@ -94,7 +104,7 @@ class GuardedResponder(Responder):
             return super().respond(message, client, asker.tcp)  # which counts it
         if known is None:
             judged = self._judge(query, asker)
-        outcome = _OUTCOMES[judged.ruling](self, message, query, client, asker.tcp, judged)
+        outcome = _OUTCOMES[judged.ruling](self, _Case(message, query, client, asker.tcp, judged))
         options = judged.options + (self._nsid(query) if self.guard.has_nsid else b"")
         if isinstance(outcome, Pending):
             return Pending(outcome.ask, partial(_finish, outcome.finish, options)) if options else outcome
@@ -134,41 +144,32 @@ class GuardedResponder(Responder):
 
     # What becomes of a query, by ruling
 
-    def _let_pass(
-        self, message: bytes, query: Query, client: Client, tcp: bool, judged: Judged
-    ) -> Entry | Pending | None:
+    def _let_pass(self, case: _Case) -> Entry | Pending:
+        message, query, client, tcp, judged = case
         is_sound = query.edns is not None and not query.edns.version
         if judged.has_cookie and is_sound and asks_for_cookie_alone(message):
             return self._bare(query, tcp, Rcode.NOERROR)
         return self._keep_or_answer(message, query, client, tcp)
 
-    def _turn_away(
-        self, message: bytes, query: Query, client: Client, tcp: bool, judged: Judged
-    ) -> Entry | Pending | None:
-        return self._refuse(query, self._site(query.qname), tcp, REPLIES[AclAction(judged.ruling.value)])
+    def _turn_away(self, case: _Case) -> Entry:
+        reason = REPLIES[AclAction(case.judged.ruling.value)]
+        return self._refuse(case.query, self._site(case.query.qname), case.tcp, reason)
 
-    def _say_nothing(
-        self, message: bytes, query: Query, client: Client, tcp: bool, judged: Judged
-    ) -> Entry | Pending | None:
-        return None
-
-    def _send_to_tcp(
-        self, message: bytes, query: Query, client: Client, tcp: bool, judged: Judged
-    ) -> Entry | Pending | None:
+    def _send_to_tcp(self, case: _Case) -> Entry:
         """An error, which is as short, is sent as it is."""
-        return self._bare(query, tcp, query.rcode) if query.rcode else self._truncated(query)
+        if case.query.rcode:
+            return self._bare(case.query, case.tcp, case.query.rcode)
+        return self._truncated(case.query)
 
-    def _call_malformed(
-        self, message: bytes, query: Query, client: Client, tcp: bool, judged: Judged
-    ) -> Entry | Pending | None:
-        return self._bare(query, tcp, query.rcode or Rcode.FORMERR)
+    def _call_malformed(self, case: _Case) -> Entry:
+        return self._bare(case.query, case.tcp, case.query.rcode or Rcode.FORMERR)
 
 
-_OUTCOMES = {
+_OUTCOMES: dict[Ruling, Callable[[GuardedResponder, _Case], Entry | Pending | None]] = {
     Ruling.ANSWER: GuardedResponder._let_pass,
     Ruling.BLOCK: GuardedResponder._turn_away,
     Ruling.FILTER: GuardedResponder._turn_away,
-    Ruling.SILENCE: GuardedResponder._say_nothing,
+    Ruling.SILENCE: lambda *_: None,
     Ruling.SLIP: GuardedResponder._send_to_tcp,
     Ruling.FORMERR: GuardedResponder._call_malformed,
 }
