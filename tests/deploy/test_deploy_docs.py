@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from deploy import render
+from tests.support.dotted import look_up
 
 ROOT = Path(__file__).parents[2]
 INSTALL = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 THREATS = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
 LIMITS = sorted(set(re.findall(r"`(kdns(?:\.\w+)+)`", THREATS)))
-
-
-def look_up(path: str) -> Any:
-    """What a dotted path names: a module, or something in one. AttributeError if there is none."""
-    words = path.split(".")
-    for length in range(len(words), 0, -1):
-        try:
-            found: Any = importlib.import_module(".".join(words[:length]))
-        except ModuleNotFoundError:
-            continue
-        for word in words[length:]:
-            found = getattr(found, word)
-        return found
-    raise AttributeError(path)
 
 
 def test_the_threat_model_names_limits() -> None:
