@@ -1,4 +1,4 @@
-"""The laboratory of docs/operations.md: its Corefile, the processes that it starts, and its transcript, in a directory.
+"""The laboratory of docs/operations.md, in a directory: its Corefile, the processes that it starts, its transcript.
 
     with Lab(text, tmp_path) as lab:
         for step in lab.steps: lab.take(step)
@@ -53,10 +53,16 @@ def steps_of(text: str) -> list[Step]:
     return found
 
 
+def without_pending(corefile: str) -> str:
+    """What is not served yet becomes a comment on its line."""
+    directive = re.compile(r"^    (\w+)", re.MULTILINE)
+    return directive.sub(lambda line: f"    # {line[1]}" if line[1] in PENDING else line[0], corefile)
+
+
 def corefile_of(text: str) -> str:
-    """The Corefile of the page; what is not served yet becomes a comment on its line."""
+    """The Corefile of the page."""
     (found,) = _COREFILE.findall(text)
-    return re.sub(r"^    (\w+)", lambda line: f"    # {line[1]}" if line[1] in PENDING else line[0], found, flags=re.M)
+    return without_pending(found)
 
 
 class Lab:
