@@ -17,13 +17,12 @@ import time
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from kdns.server import assembly
 from tests.server.hasty import HASTY
 from tests.server.serving import ROOT, free_port, rest_between_looks
+from tests.support.pending import PENDING, without_pending
 
 PORTS = ("1053", "1054", "8080", "8181", "9153")
 PATIENCE = 30.0
-PENDING = frozenset(getattr(assembly, "PENDING", ()))
 _STEP = re.compile(
     r"^\$ (?P<command>.+)\n(?P<output>(?:(?!\$ |```).*\n)*)"
     r"|^    (?P<start>kdns serve (?P<arguments>.+) 2>(?P<log>\S+) & (?P<name>[A-Z]+)=\$!)$"
@@ -51,12 +50,6 @@ def steps_of(text: str) -> list[Step]:
         command = said["command"] or said["start"] or said["prepare"]
         found.append(Step(command, said["output"], said["name"], said["arguments"], said["log"]))
     return found
-
-
-def without_pending(corefile: str) -> str:
-    """What is not served yet becomes a comment on its line."""
-    directive = re.compile(r"^    (\w+)", re.MULTILINE)
-    return directive.sub(lambda line: f"    # {line[1]}" if line[1] in PENDING else line[0], corefile)
 
 
 def corefile_of(text: str) -> str:
