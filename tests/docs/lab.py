@@ -100,9 +100,9 @@ class Lab:
         self._see(Step(f"grep -o '] ready: ' {step.log}", "] ready: \n"))
 
     def _await_ends(self, command: str) -> None:
-        """Who asks a server right after it was told to end may be answered; the page shows what comes then."""
+        """Who asks right after may still be answered; the page shows what comes then."""
         for name, process in self._processes.items():
-            if command == f"kill ${name}":
+            if command == f"kill -KILL ${name}":
                 process.wait(PATIENCE)
 
     def _see(self, step: Step) -> None:
