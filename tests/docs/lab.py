@@ -13,16 +13,18 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from tests.server.hasty import HASTY
-from tests.server.serving import ROOT, free_port, rest_between_looks
+from tests.server.serving import ROOT, free_port
 from tests.support.pending import PENDING, without_pending
 
 PORTS = ("1053", "1054", "8080", "8181", "9153")
 PATIENCE = 30.0
+_BETWEEN_LOOKS = 0.03  # seconds: each look is a process, and takes time from those that are waited for
 _STEP = re.compile(
     r"^\$ (?P<command>.+)\n(?P<output>(?:(?!\$ |```).*\n)*)"
     r"|^    (?P<start>kdns serve (?P<arguments>.+) 2>(?P<log>\S+) & (?P<name>[A-Z]+)=\$!)$"
@@ -111,7 +113,7 @@ class Lab:
         wanted, deadline = _normal(step.output), time.monotonic() + PATIENCE
         while (found := self._run(step.command)) != wanted:
             assert time.monotonic() < deadline, f"{step.command}: {found}, not {wanted}"
-            rest_between_looks()
+            threading.Event().wait(_BETWEEN_LOOKS)
 
     def _run(self, command: str) -> list[str]:
         here = re.sub(r"^kdns ", f"{sys.executable} -m kdns ", self._local(command))
