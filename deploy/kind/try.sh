@@ -63,7 +63,8 @@ docker build --tag "$image" .
 docker run --rm --read-only --user 65532:65532 --cap-drop ALL --cap-add NET_BIND_SERVICE \
     --security-opt no-new-privileges "$image" -version
 
-if ! kind get clusters 2>/dev/null | grep -qx "$cluster"; then
+# Not grep -q: that ends at the match, and kind, cut off in the middle, would count as failed (pipefail).
+if ! kind get clusters 2>/dev/null | grep -x "$cluster" >/dev/null; then
     say "creating the cluster $cluster"
     kind create cluster --name "$cluster" --config deploy/kind/cluster.yaml --wait 180s
 fi

@@ -37,7 +37,7 @@ from kdns.server.slots import Serials
 from kdns.server.sockets import Address, BindError, Binding, bind_all
 
 TICK_SECONDS = 0.25  # a death is heard of by signal; this is for silence, restarts that are due, and readiness
-DRAIN_TICK_SECONDS = 0.02  # at the end: connections that come when nobody accepts them any more wait so long
+DRAIN_TICK_SECONDS = 0.02  # while a fleet leaves: connections that come when it accepts none any more wait so long
 DRAIN_SECONDS = 5.0  # a worker takes at most 4; Kubernetes gives a pod 30
 RELOAD_SECONDS = 120.0  # for the new fleet to read its data: the largest dumps take seconds
 _TERMINATE = (signal.SIGTERM, signal.SIGINT)
@@ -111,7 +111,8 @@ class Supervisor:
             self._admin.tick(now)
             self._tell_readiness(now)
             self._log.flush()
-            for key, events in self._selector.select(DRAIN_TICK_SECONDS if self._drain_deadline else TICK_SECONDS):
+            is_draining = self._drain_deadline is not None or self._replaced is not None
+            for key, events in self._selector.select(DRAIN_TICK_SECONDS if is_draining else TICK_SECONDS):
                 on_event: OnEvent = key.data
                 on_event(events)
             self._reap()
@@ -191,6 +192,8 @@ class Supervisor:
             self._abandon(f"the new processes were not ready in {RELOAD_SECONDS:g} s")
         if self._replaced is not None and self._replaced.has_stopped_reading:
             self._replaced = None
+            for binding in self._given_up():
+                binding.refuse_connections()
             self._log.info("reloaded: only the new processes read queries")
             if self._current is not None:
                 self._current.look_for_loops()
@@ -249,6 +252,9 @@ class Supervisor:
         self._admin_plan = incoming.plan.admin
         self._admin.keep_only(self._admin_plan.doors)
         if old is not None:
+            # First, as at the end. And an address below a wildcard that is new takes its queries until it does so.
+            for binding in self._given_up():
+                binding.refuse_queries()
             old.drain(is_replaced=True)
             self._leaving.append(old)
             self._replaced = old
@@ -270,6 +276,11 @@ class Supervisor:
             self._leaving.remove(fleet)
         if gone:
             self._release()
+
+    def _given_up(self) -> list[Binding]:
+        """What only fleets that leave have listened on."""
+        kept = set(self._current.plan.all_addresses) if self._current is not None else set()
+        return [binding for address, binding in self._bindings.items() if address not in kept]
 
     def _release(self) -> None:
         """Close the sockets of addresses that no fleet listens on any more."""

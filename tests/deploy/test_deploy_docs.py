@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from deploy import render
+from tests.support.dotted import look_up
 
 ROOT = Path(__file__).parents[2]
 INSTALL = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 THREATS = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
 LIMITS = sorted(set(re.findall(r"`(kdns(?:\.\w+)+)`", THREATS)))
-
-
-def look_up(path: str) -> Any:
-    """What a dotted path names: a module, or something in one. AttributeError if there is none."""
-    words = path.split(".")
-    for length in range(len(words), 0, -1):
-        try:
-            found: Any = importlib.import_module(".".join(words[:length]))
-        except ModuleNotFoundError:
-            continue
-        for word in words[length:]:
-            found = getattr(found, word)
-        return found
-    raise AttributeError(path)
 
 
 def test_the_threat_model_names_limits() -> None:
@@ -55,15 +40,6 @@ def test_every_file_that_is_named_exists() -> None:
 def test_every_overlay_is_described() -> None:
     for name in render.names():
         assert name in INSTALL
-
-
-def test_links_lead_to_headings_and_pages() -> None:
-    headings = {re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
-                for line in INSTALL.splitlines() if line.startswith("#")}  # fmt: skip
-    for target in re.findall(r"\]\(([^)]+)\)", INSTALL + THREATS):
-        page, _, heading = target.partition("#")
-        assert not page or (ROOT / "docs" / page).is_file(), target
-        assert page or heading in headings, target
 
 
 def test_the_image_has_one_name_everywhere() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.programs import require
+
 KIND = Path(__file__).parents[2] / "deploy" / "kind"
 SCRIPT = KIND / "try.sh"
 # Answers to what is asked of a cluster, by what the command line holds; the first that fits.
@@ -34,6 +36,12 @@ case "$*" in
 esac
 """
 OTHERS = '#!/bin/sh\necho "${0##*/} $*" >>"$CALLS"\n'
+KIND_PROGRAM = f"""{OTHERS}
+[ "$*" = "get clusters" ] || exit 0
+number=${{KDNS_TEST_CLUSTERS:-0}}
+[ "$number" -eq 0 ] || echo kdns
+while [ "$number" -gt 0 ]; do echo "other-$number"; number=$((number - 1)); done
+"""
 
 
 @dataclass
@@ -51,7 +59,7 @@ def run(directory: Path, *arguments: str, without: str = "", **environment: str)
     programs, calls = directory / "bin", directory / "calls"
     programs.mkdir()
     calls.touch()
-    for name, text in (("kubectl", KUBECTL), ("docker", OTHERS), ("kind", OTHERS), ("sleep", "#!/bin/sh\n")):
+    for name, text in (("kubectl", KUBECTL), ("docker", OTHERS), ("kind", KIND_PROGRAM), ("sleep", "#!/bin/sh\n")):
         if name != without:
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
@@ -117,6 +125,21 @@ def test_an_argument_that_it_does_not_know_is_refused(tmp_path: Path) -> None:
 def test_it_stops_at_the_first_error_and_can_be_run() -> None:
     assert "\nset -euo pipefail\n" in SCRIPT.read_text()
     assert os.access(SCRIPT, os.X_OK)
+
+
+@pytest.mark.peers
+def test_shellcheck_has_nothing_to_say() -> None:
+    require("shellcheck")
+    scripts = [str(SCRIPT), str(SCRIPT.parents[2] / ".ci" / "run")]
+    done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_cluster_that_there_is_is_not_made_again(tmp_path: Path) -> None:
+    """Among so many that the list does not fit a pipe."""
+    found = run(tmp_path, KDNS_TEST_CLUSTERS="20000")
+    assert found.status == 0, found.errors
+    assert not any(call.startswith("kind create") for call in found.calls)
 
 
 def test_the_cluster_has_a_node_for_each_replica() -> None:

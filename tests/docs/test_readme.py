@@ -63,11 +63,6 @@ def test_the_corefiles_are_corefiles() -> None:
         assert parse_corefile(text, "README.md").blocks
 
 
-def test_the_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", README):
-        assert (ROOT / target).exists(), target
-
-
 def test_the_make_targets_of_the_first_screen_exist() -> None:
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"^    make (\w+)", README, re.MULTILINE)) <= set(targets)

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import dns.message
+import dns.query
 import pytest
 
 from tests.server.asker import Asker
@@ -146,6 +147,43 @@ def test_a_wildcard_can_be_narrowed_to_one_address_of_its_port(serve: Serve, sit
     assert server.addresses_everywhere("www.example.org") == {("192.0.2.2",)}
     with pytest.raises(OSError, match="refused"):
         server.ask("www.example.org", to="127.0.0.2", tcp=True)
+
+
+def test_no_query_is_lost_while_an_address_becomes_part_of_a_wildcard_and_back(serve: Serve, site: Site) -> None:
+    """The kernel prefers the socket of the address, which nobody reads any more, to that of the wildcard."""
+    server = _serve(serve, site)
+    client = Asker(server, "www.example.org")
+    client.start()
+    narrow, wide = site.corefile.read_text(), f".:{site.port} {{\n    file a.zone example.org\n}}\n"
+    for text in (wide, narrow):
+        mark = server.mark()
+        site.corefile.write_text(text)
+        server.send(signal.SIGHUP)
+        server.wait_for("no longer listening on", after=mark)
+    client.is_enough.set()
+    client.join(20)
+    assert client.asked > 20
+    assert client.answered == client.asked
+
+
+def test_no_query_is_lost_while_other_addresses_come_and_go(serve: Serve, site: Site) -> None:
+    server = _serve(serve, site)
+    client = Asker(server, "www.example.org")
+    client.start()
+    one, other = site.corefile.read_text(), free_port()
+    for text in (f"{one}.:{other} {{\n    bind 127.0.0.1\n    whoami\n}}\n", one):
+        mark = server.mark()
+        site.corefile.write_text(text)
+        server.send(signal.SIGHUP)
+        server.wait_for("reloaded", after=mark)
+        if text is one:
+            server.wait_for(f"no longer listening on 127.0.0.1:{other}", after=mark)
+        else:
+            query = dns.message.make_query("www.example.net", "A")
+            assert dns.query.udp(query, "127.0.0.1", port=other, timeout=5).additional
+    client.is_enough.set()
+    client.join(20)
+    assert client.answered == client.asked > 20
 
 
 def test_a_connection_is_answered_to_its_end_across_a_reload(serve: Serve, site: Site) -> None:

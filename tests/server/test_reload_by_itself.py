@@ -84,9 +84,11 @@ def test_a_swapped_config_map_is_served_and_no_query_is_lost(serve: Serve, site:
     assert server.stop() == 0
 
 
-def test_a_changed_import_and_a_new_one_are_served(serve: Serve, site: Site) -> None:
+def test_a_changed_import_and_a_new_one_are_served_and_no_query_is_lost(serve: Serve, site: Site) -> None:
     site.mount.write(Corefile=site.text("import *.override"), a_override=f"{site.file(1)}\n")
     server = site.serve(serve)
+    asker = Asker(server, QNAME)
+    asker.start()
     mark = server.mark()
     site.mount.write(Corefile=site.text("import *.override"), a_override=f"{site.file(2)}\n")
     server.wait_for("reloaded", after=mark)
@@ -96,6 +98,9 @@ def test_a_changed_import_and_a_new_one_are_served(serve: Serve, site: Site) -> 
     server.wait_for("reloaded", after=mark)
     assert server.addresses("www.example.net") == ["192.0.2.3"]
     assert server.addresses(QNAME) == ["192.0.2.2"]
+    asker.is_enough.set()
+    asker.join(20)
+    assert asker.answered == asker.asked > 20
 
 
 def test_a_broken_corefile_is_told_once_and_mended_without_an_order(serve: Serve, site: Site) -> None:

@@ -81,11 +81,15 @@ def add_setpriv(image: Image) -> None:
 
 
 def as_pod(
-    host: PodNamespace, image: Image, mounts: Mapping[Path, str], bounding_set: str = NET_BIND_SERVICE
+    host: PodNamespace,
+    image: Image,
+    mounts: Mapping[Path, str],
+    bounding_set: str = NET_BIND_SERVICE,
+    environment: Mapping[str, str] | None = None,
 ) -> list[str]:
     """What stands before a command to have it run so.
 
-    mounts: directories out here, and where they are in the container, read-only; the image has all those places.
+    mounts: what is out here, and where it is in the container, read-only; the image has all those places.
     """
     root = image.root
     places = {**mounts, Path("/dev"): "/dev"}
@@ -95,7 +99,8 @@ def as_pod(
     steps.append(f"mount -o remount,bind,ro '{root}'")
     chroot, setpriv = (shutil.which(name, path=_PATH) for name in ("chroot", "setpriv"))
     privileges = f"--reuid {USER_ID} --regid {USER_ID} --clear-groups --bounding-set {bounding_set} --no-new-privs"
-    become = f"cd /; exec env -i {chroot} '{root}' {setpriv} {privileges} \"$@\""
+    variables = shlex.join(f"{name}={value}" for name, value in (environment or {}).items())
+    become = f"cd /; exec env -i {variables} {chroot} '{root}' {setpriv} {privileges} \"$@\""
     return [*host.prefix, "unshare", "--mount", "sh", "-euc", "; ".join([*steps, become]), "as-pod"]
 
 

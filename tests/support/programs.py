@@ -13,7 +13,7 @@ def require(*programs: str) -> None:
     missing = [program for program in programs if shutil.which(program) is None]
     if not missing:
         return
-    reason = f"needs {', '.join(missing)} (Debian: nsd, knot, bind9-dnsutils)"
+    reason = f"needs {', '.join(missing)} (Debian: nsd, knot, bind9-dnsutils, curl, procps, shellcheck)"
     if os.environ.get("KDNS_TEST_PEERS") == "required":
         pytest.fail(reason)
     pytest.skip(reason)
