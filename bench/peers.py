@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,13 +103,20 @@ class Server:
         self._process.terminate()
         if not _ended_within(self._process, STOP_TIMEOUT):
             for pid in family:
-                _kill(pid)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self._process.wait()
 
     def kill(self) -> None:
-        """SIGKILL for the process that was started; what becomes of its children is its own affair."""
-        self._process.kill()
+        """SIGKILL for the process that was started and all its descendants."""
+        self.signal(signal.SIGKILL)
         self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to all its processes."""
+        for pid in self.pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def tail(self) -> str:
         """The end of its log."""
@@ -120,17 +128,23 @@ def running(peer: Peer, data: Inputs, cores: Sequence[int]) -> Iterator[Server]:
     """Start a server pinned to the cores, wait until it answers, and stop it at the end."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"kdns-bench-{peer.name}-")))
-        port, log = free_port(), directory / "log"
-        taskset = ["taskset", "-c", ",".join(map(str, cores))]
-        with log.open("wb") as out:
-            started = time.monotonic()
-            command = taskset + peer.command(directory, port, data)
-            process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=ROOT)
-        server = Server(peer.name, process, port, log)
+        started = time.monotonic()
+        server = launch(peer, directory, free_port(), data, cores)
         stack.callback(server.stop)
         server.wait_ready(started, data.zone_files)
         processes.pin(server.pids(), set(cores))
         yield server
+
+
+def launch(
+    peer: Peer, directory: Path, port: int, data: Inputs, cores: Sequence[int], address: str = ADDRESS
+) -> Server:
+    """Start a server, which does not answer yet. Its log is added to. address: where its `command` has it listen."""
+    log = directory / "log"
+    command = ["taskset", "-c", ",".join(map(str, cores)), *peer.command(directory, port, data)]
+    with log.open("ab") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=ROOT)
+    return Server(peer.name, process, port, log, address)
 
 
 def free_port() -> int:
@@ -259,10 +273,3 @@ def _ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, 9)
-    except ProcessLookupError:
-        return
