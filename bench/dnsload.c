@@ -253,6 +253,14 @@ static void release(struct channel *channel, struct slot *slot) {
   channel->free_slots[channel->free_count++] = (uint16_t)(slot - channel->slots);
 }
 
+/* Behind all others: if its reply comes after all, it must not meet another query with the same ID. */
+static void release_lost(struct channel *channel, struct slot *slot) {
+  slot->busy = false;
+  channel->busy--;
+  memmove(channel->free_slots + 1, channel->free_slots, (size_t)channel->free_count++ * sizeof *channel->free_slots);
+  channel->free_slots[0] = (uint16_t)(slot - channel->slots);
+}
+
 /* --- checking a reply ----------------------------------------------------------------------------------------------- */
 
 static int bucket(uint64_t ns) {
@@ -327,7 +335,7 @@ static void drop_lost(uint64_t at_ns) {
       struct slot *slot = &channels[i].slots[j];
       if (!slot->busy || at_ns < slot->since_ns + (uint64_t)option.timeout_ms * 1000000u) continue;
       tally.lost++;
-      release(&channels[i], slot);
+      release_lost(&channels[i], slot);
     }
 }
 

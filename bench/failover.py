@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -131,8 +132,10 @@ class Mortal:
     """An upstream that can die in two ways, and come back on the same port."""
 
     def __init__(self, directory: Path, inputs: Inputs, cores: Sequence[int]) -> None:
-        self._start = lambda: peers.launch(peers.nsd(is_minimal=True), directory, self.port, inputs, cores)
-        self.port = peers.free_port()
+        self.port = port = peers.free_port()
+        self._start: Callable[[], peers.Server] = partial(
+            peers.launch, peers.nsd(is_minimal=True), directory, port, inputs, cores
+        )
         self._server = self._start()
         self._server.wait_ready(time.monotonic(), inputs.zone_files)
 
@@ -178,8 +181,8 @@ def run(policy: str, deaths: Sequence[str], cores: Sequence[int]) -> Iterator[tu
         for death in deaths:
             die, revive = DEATHS[death]
             events = (
-                Event(ALIVE_SECONDS, lambda die=die: die(mortal)),
-                Event(ALIVE_SECONDS + FIRST_SECONDS + LATER_SECONDS, lambda revive=revive: revive(mortal)),
+                Event(ALIVE_SECONDS, partial(die, mortal)),
+                Event(ALIVE_SECONDS + FIRST_SECONDS + LATER_SECONDS, partial(revive, mortal)),
             )
             total = ALIVE_SECONDS + FIRST_SECONDS + LATER_SECONDS + REVIVED_SECONDS
             yield from rows(f"{policy}, {death}", asker.run(total, events))
@@ -198,7 +201,8 @@ def _zone(directory: Path, shift: int) -> Inputs:
 
 def rows(what: str, asked: Sequence[Asked]) -> Iterator[tuple[str, ...]]:
     """The table of one death."""
-    began, ends, phases = asked[0].at, [], []
+    began, ends = asked[0].at, list[float]()
+    phases: list[list[Asked]] = []
     for seconds in (ALIVE_SECONDS, FIRST_SECONDS, LATER_SECONDS, REVIVED_SECONDS):
         ends.append((ends[-1] if ends else began) + seconds)
         phases.append([one for one in asked if ends[-1] - seconds <= one.at < ends[-1]])

@@ -112,6 +112,11 @@ class Server:
         self.signal(signal.SIGKILL)
         self._process.wait()
 
+    def kill_first(self) -> None:
+        """SIGKILL for the process that was started: what becomes of its children is its own affair."""
+        self._process.kill()
+        self._process.wait()
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to all its processes."""
         for pid in self.pids():
