@@ -3,6 +3,9 @@
 An attempt without an answer is explained by the restart of the server that it went to, by that of an upstream if it
 was about a name outside, by that of the API server if it was about the cluster; from when the restart began until
 AFTER_SECONDS after what was restarted was there again. Everything else is explained by nothing.
+
+An address that a name has no more is a wrong answer, unless the API server was restarted and kdns may not have asked
+it again yet: it waits as client-go does, the longer the more often that happens within two minutes.
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ from typing import Any, NamedTuple
 
 from bench.stamps import Latencies, judged, told
 from bench.stub import NOBODY, TIMED_OUT, TIMEOUT_SECONDS, Attempt, Resolution, Server
-from bench.truth import Judgement, Question, Verdict
+from bench.truth import STALE_SECONDS, Judgement, Question, Verdict
+from kdns.kube.backoff import JITTER, MAX_DELAY
 
 AFTER_SECONDS = 3.0
+BACKOFF_SECONDS = MAX_DELAY * (1 + JITTER)
 EXAMPLES_MAX = 20
 UNEXPLAINED = "nothing"
 _WRONGS = ("mismatched", "not_response", "malformed", "wrong_answers")
@@ -64,6 +69,17 @@ class Seen(NamedTuple):
     judgement: Judgement | None
 
 
+def is_wrong(one: Seen, events: Sequence[Event]) -> bool:
+    """Whether a name was answered, and wrongly."""
+    if one.judgement is None or one.judgement.verdict is Verdict.RIGHT:
+        return False
+    sent = one.resolution.attempts[-1].at
+    return one.judgement.verdict is not Verdict.STALE or not any(
+        event.name == API_SERVER and event.began <= sent <= event.ended + BACKOFF_SECONDS + STALE_SECONDS
+        for event in events
+    )
+
+
 class Load(NamedTuple):
     """What a driver found of one kdns in some seconds. result: what dnsload has printed."""
 
@@ -100,7 +116,8 @@ def report(seen: Sequence[Seen], events: Sequence[Event], loads: Sequence[Load])
     """Everything; see README.md."""
     failures = [(one, attempt, cause(one.question, attempt, events)) for one in seen
                 for attempt in one.resolution.failures]  # fmt: skip
-    wrong = [one for one in seen if one.judgement is not None and one.judgement.verdict is not Verdict.RIGHT]
+    wrong = [one for one in seen if is_wrong(one, events)]
+    stale = sum(map(_is_stale, seen))
     lost = [one for one in seen if one.judgement is None]
     unexplained = [(one, attempt) for one, attempt, label in failures if label == UNEXPLAINED]
     unexplained_load = sum(one.unanswered for one in loads if one.event(events) is None)
@@ -108,6 +125,7 @@ def report(seen: Sequence[Seen], events: Sequence[Event], loads: Sequence[Load])
     rows = [
         told("names resolved", f"{len(seen):,}"),
         judged("wrong answers", len(wrong), 0, ""),
+        told(f"  changed {STALE_SECONDS:g} s before, API server restarted", str(stale - sum(map(_is_stale, wrong)))),
         judged("lost names", len(lost), 0, ""),
         judged("attempts without an answer that no restart explains", len(unexplained), 0, ""),
         *_latencies(seen),
@@ -125,6 +143,10 @@ def cause(question: Question, attempt: Attempt, events: Sequence[Event]) -> str:
     return next((one.label for one in reversed(events) if one.explains(question, attempt)), UNEXPLAINED)
 
 
+def _is_stale(one: Seen) -> bool:
+    return one.judgement is not None and one.judgement.verdict is Verdict.STALE
+
+
 def _latencies(seen: Sequence[Seen]) -> Iterator[tuple[str, ...]]:
     whole = [round(one.resolution.seconds * 1e9) for one in seen if one.judgement is not None]
     if whole:
@@ -132,8 +154,9 @@ def _latencies(seen: Sequence[Seen]) -> Iterator[tuple[str, ...]]:
         yield told("  p50 / p99 / max", f"{found.p50_ms:.2f} / {found.p99_ms:.2f} / {found.max_ms:.0f} ms")
     again = sum(len(one.resolution.attempts) > 1 for one in seen)
     yield told("  that needed more than one attempt", f"{again:,} ({100 * again / max(1, len(seen)):.3f} %)")
-    stale = [one.judgement.stale_seconds for one in seen if one.judgement is not None]
-    yield told("  oldest address that was still answered", f"{max(stale, default=0.0):.2f} s after the change")
+    stale = max((one.judgement.stale_seconds for one in seen if one.judgement is not None), default=0.0)
+    goal = BACKOFF_SECONDS + STALE_SECONDS
+    yield judged("oldest address that was still answered, after the change", stale, goal, "s")
 
 
 def _causes(

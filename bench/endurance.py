@@ -13,20 +13,23 @@ import argparse
 import asyncio
 import os
 import random
+import re
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from bench import outside, truth
 from bench.aftermath import Event, Load, Seen, report
 from bench.driver import Options, build_driver, run_driver
 from bench.peers import which
-from bench.processes import machine_line
+from bench.processes import Neighbours, machine_line
 from bench.report import table
 from bench.site import KDNS_ADDRESSES, Site
 from bench.stub import resolve
@@ -39,6 +42,9 @@ SATURATION_SECONDS = 3.0
 DRIVER: Options = {"edns": 70, "cookie": 30, "x20": 50, "patient": 1}
 DRIVER_LINES = 100_000
 UNDER_WAY_MAX = 2_000  # resolutions; more would be a machine that does not keep up
+BUSY = 50.0  # percent of a core that others use: more, and late answers are theirs as well
+COMPLAINTS = ("[ERROR]", "[WARNING]")
+COMPLAINTS_MAX = 20
 PATIENCE_SECONDS = 15.0  # for the last resolutions
 
 
@@ -53,6 +59,7 @@ class Run:
     seen: list[Seen] = field(default_factory=list)
     loads: list[Load] = field(default_factory=list)
     changes: int = 0
+    others: list[float] = field(default_factory=list)  # percent of a core, by second
     left_out: int = 0  # resolutions that were due while too many were under way
 
     @property
@@ -85,6 +92,13 @@ class Run:
             answered = found.at + found.seconds
             judgement = truth.judge(question, found.message, found.attempts[-1].at, answered, self.site.changes)
         self.seen.append(Seen(question, found, judgement))
+
+    async def look_around(self) -> None:
+        """How much of the machine others use, each second."""
+        neighbours = Neighbours()
+        while self.left > 0:
+            await asyncio.sleep(1.0)
+            self.others.append(neighbours.percent())
 
     async def change(self) -> None:
         """Give names other addresses."""
@@ -147,6 +161,7 @@ async def _run(run: Run, queries: Path, load: int, options: argparse.Namespace) 
     async with asyncio.TaskGroup() as group:
         group.create_task(run.ask(options.rate))
         group.create_task(run.change())
+        group.create_task(run.look_around())
         group.create_task(run.restart(options.every))
         for at in range(len(KDNS_ADDRESSES)) if load else ():
             group.create_task(run.load(at, queries, load, options.every))
@@ -172,7 +187,10 @@ def main() -> int:
             run = Run(site, rng, time.monotonic() + options.seconds)
             with suppress(KeyboardInterrupt):
                 asyncio.run(_run(run, queries, load, options))
-    return _print(run)
+            status = _print(run)
+            for kdns in site.kdns:
+                print(f"\n{kdns.name} said:\n{complaints(kdns.log)}")
+    return status
 
 
 def _print(run: Run) -> int:
@@ -181,8 +199,20 @@ def _print(run: Run) -> int:
     print(f"\n{table(found.causes)}")
     for line in found.examples:
         print(line)
-    print(f"\n{run.changes} changes of addresses; {run.left_out} resolutions were not begun: the machine was behind")
+    busy = ", ".join(f"{others:.0f} at {second} s" for second, others in enumerate(run.others, 1) if others > BUSY)
+    print(f"\n{run.changes} changes of addresses; {run.left_out} resolutions not begun, as the machine was behind;"
+          f" others used {mean(run.others):.0f} % of a core, more than {BUSY:.0f}: {busy or 'never'}")  # fmt: skip
     return 1 if any(row[3] == "MISSED" for row in found.rows) else 0
+
+
+def complaints(log: Path) -> str:
+    """What a server logged that is no mere information: each kind once, with how often."""
+    found = Counter(
+        re.sub(r"\d+", "N", line.partition("] ")[2])
+        for line in log.read_text(errors="replace").splitlines()
+        if line.startswith(COMPLAINTS)
+    )
+    return "\n".join(f"{count:6} x {line}" for line, count in found.most_common(COMPLAINTS_MAX)) or "no complaints"
 
 
 def _options() -> argparse.Namespace:

@@ -71,6 +71,7 @@ class ServerVictim(Victim):
         cores: Sequence[int], zones: Sequence[str],
     ) -> None:  # fmt: skip
         self.name, self.address, self.port = name, address, port
+        self.log = directory / "log"
         self._zones = zones
         self._launch: Callable[[], peers.Server] = lambda: peers.launch(peer, directory, port, data, cores, address)
         self._server: peers.Server | None = None

@@ -25,8 +25,8 @@ STEADY = 200  # ClusterIP Services
 CHANGING = 50  # headless ones, with one endpoint each
 CLUSTER_IPS = int(IPv4Address("10.96.1.0"))
 POD_IPS = int(IPv4Address("10.32.0.1"))
-# How long after a change an old address is no wrong answer. An API server that was restarted is asked anew after a
-# second or two (kdns.kube.backoff), and has to send everything then.
+# How long after a change an old address is no wrong answer: kdns keeps what vanishes for half a second, and one that
+# is starting on a busy machine takes its time.
 STALE_SECONDS = 5.0
 
 
