@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -186,6 +186,11 @@ def run(policy: str, deaths: Sequence[str], cores: Sequence[int]) -> Iterator[tu
             )
             total = ALIVE_SECONDS + FIRST_SECONDS + LATER_SECONDS + REVIVED_SECONDS
             yield from rows(f"{policy}, {death}", asker.run(total, events))
+        mortal.fall_silent()
+        # Ready when it answers for the cluster: what is asked of the upstreams meanwhile would be a warning.
+        unwarned = replace(inputs, zone_files={"cluster.local": Path(made)})
+        asker.port = stack.enter_context(peers.running(peer, unwarned, cores[:1])).port
+        yield from rows_of_start(f"{policy}, silent before kdns starts", asker.run(FIRST_SECONDS + LATER_SECONDS, ()))
 
 
 def _home(directory: Path, name: str) -> Path:
@@ -222,6 +227,19 @@ def rows(what: str, asked: Sequence[Asked]) -> Iterator[tuple[str, ...]]:
     back = [one.at - ends[2] for one in revived if one.is_right and one.shift]
     yield judged("  back: asked again after", min(back, default=REVIVED_SECONDS), REVIVAL_GOAL_SECONDS, "s")
     yield judged("  paid then", sum(one.ms >= PAID_MS for one in revived), 0, "")
+
+
+def rows_of_start(what: str, asked: Sequence[Asked]) -> Iterator[tuple[str, ...]]:
+    """The table of a kdns that was started while the first upstream was silent."""
+    first = [one for one in asked if one.at < asked[0].at + FIRST_SECONDS]
+    later = asked[len(first) :]
+    usual, found = (Latencies.of([round(one.ms * 1e6) for one in part]) for part in (later, first))
+    added = found.p99_ms - usual.p50_ms
+    yield judged(f"{what}: p99 of the first {FIRST_SECONDS:g} s above the usual", added, ADDED_GOAL_MS, "ms")
+    yield told(f"  first {FIRST_SECONDS:g} s", histogram(first))
+    yield told("  then", histogram(later))
+    yield judged("  paid later", sum(one.ms >= PAID_MS for one in later), 0, "")
+    yield judged("  without an answer, or wrong", sum(not one.is_right for one in asked), 0, "")
 
 
 def histogram(asked: Sequence[Asked]) -> str:

@@ -79,6 +79,17 @@ def test_what_nobody_answered_is_a_miss_and_took_as_long_as_anybody_waited() -> 
     assert verdicts(asked)["without an answer"] == "MISSED"
 
 
+def test_a_start_is_judged_by_its_first_moment_and_by_what_is_paid_later() -> None:
+    def asked(ms_later: float) -> list[Asked]:
+        ms = [200.0] * 3 + [1.0] * 17 + [ms_later] + [1.0] * 19
+        return [Asked(n, BEGAN + n * STEP, BEGAN + n * STEP + each / 1e3, 0, True) for n, each in enumerate(ms)]
+
+    for ms_later, verdict in ((1.0, "ok"), (52.0, "MISSED")):
+        rows = list(failover.rows_of_start("x", asked(ms_later)))
+        assert [row[3] for row in rows if row[3]] == ["ok", verdict, "ok"]
+    assert rows[0][1] == "199.00 ms"
+
+
 def test_a_histogram_counts_every_question_once() -> None:
     asked = [Asked(n, BEGAN, BEGAN + ms / 1e3) for n, ms in enumerate((1.0, 4.0, 60.0, 4900.0))]
     assert failover.histogram(asked) == "0-5 ms: 2, 45-100 ms: 1, 1000-10000 ms: 1; max 4900.0 ms"
