@@ -2,7 +2,8 @@
 
 An attempt without an answer is explained by the restart of the server that it went to, by that of an upstream if it
 was about a name outside, by that of the API server if it was about the cluster; from when the restart began until
-AFTER_SECONDS after what was restarted was there again. Everything else is explained by nothing.
+AFTER_SECONDS after what was restarted was there again. What is left is put down to the neighbours if they kept the
+machine busy then, and else explained by nothing.
 
 An address that a name has no more is a wrong answer, unless the API server was restarted and kdns may not have asked
 it again yet: it waits as client-go does, the longer the more often that happens within two minutes.
@@ -23,6 +24,7 @@ from kdns.kube.backoff import JITTER, MAX_DELAY
 AFTER_SECONDS = 3.0
 BACKOFF_SECONDS = MAX_DELAY * (1 + JITTER)
 EXAMPLES_MAX = 20
+NEIGHBOURS = "nothing, but others used the machine"
 UNEXPLAINED = "nothing"
 _WRONGS = ("mismatched", "not_response", "malformed", "wrong_answers")
 UPSTREAM, API_SERVER, OUTSIDE = "upstream", "API server", "outside"
@@ -59,6 +61,13 @@ class Event:
             return self.server == attempt.server
         is_outside = question.kind.startswith(OUTSIDE)
         return is_outside if self.name.startswith(UPSTREAM) else not is_outside
+
+
+class Span(NamedTuple):
+    """From when to when: monotonic seconds."""
+
+    began: float
+    ended: float
 
 
 class Seen(NamedTuple):
@@ -98,10 +107,11 @@ class Load(NamedTuple):
         """Queries without an answer, for whatever reason."""
         return int(self.result["lost"] + self.result["overrun"] + self.result["failures"])
 
-    def event(self, events: Sequence[Event]) -> Event | None:
-        """The restart of this kdns in this time."""
+    def cause(self, events: Sequence[Event], busy: Sequence[Span]) -> str:
+        """The restart of this kdns in this time, or who else explains that queries had no answer."""
         around = (one for one in events if one.began <= self.ended and self.began <= one.ended + AFTER_SECONDS)
-        return next((one for one in around if one.name == self.name), None)
+        mine = next((one.label for one in around if one.name == self.name), None)
+        return mine or _otherwise(self.began, self.ended, busy)
 
 
 class Report(NamedTuple):
@@ -112,15 +122,15 @@ class Report(NamedTuple):
     examples: list[str]
 
 
-def report(seen: Sequence[Seen], events: Sequence[Event], loads: Sequence[Load]) -> Report:
-    """Everything; see README.md."""
-    failures = [(one, attempt, cause(one.question, attempt, events)) for one in seen
+def report(seen: Sequence[Seen], events: Sequence[Event], loads: Sequence[Load], busy: Sequence[Span] = ()) -> Report:
+    """Everything; see README.md. busy: when others used much of the machine."""
+    failures = [(one, attempt, cause(one.question, attempt, events, busy)) for one in seen
                 for attempt in one.resolution.failures]  # fmt: skip
     wrong = [one for one in seen if is_wrong(one, events)]
     stale = sum(map(_is_stale, seen))
     lost = [one for one in seen if one.judgement is None]
     unexplained = [(one, attempt) for one, attempt, label in failures if label == UNEXPLAINED]
-    unexplained_load = sum(one.unanswered for one in loads if one.event(events) is None)
+    unexplained_load = sum(one.unanswered for one in loads if one.cause(events, busy) == UNEXPLAINED)
     began = min((one.resolution.at for one in seen), default=0.0)
     rows = [
         told("names resolved", f"{len(seen):,}"),
@@ -134,13 +144,18 @@ def report(seen: Sequence[Seen], events: Sequence[Event], loads: Sequence[Load])
         judged("load: unanswered while this kdns was not restarted", unexplained_load, 0, ""),
     ]
     examples = [_example(one, began) for one in (*wrong, *lost, *(pair[0] for pair in unexplained))]
-    causes = [HEAD, *_causes(events, [(one, attempt, label) for one, attempt, label in failures], loads)]
+    causes = [HEAD, *_causes(events, failures, [(one, one.cause(events, busy)) for one in loads])]
     return Report(rows, causes, list(dict.fromkeys(examples))[:EXAMPLES_MAX])
 
 
-def cause(question: Question, attempt: Attempt, events: Sequence[Event]) -> str:
-    """Which restart explains that an attempt had no answer: the latest one that does."""
-    return next((one.label for one in reversed(events) if one.explains(question, attempt)), UNEXPLAINED)
+def cause(question: Question, attempt: Attempt, events: Sequence[Event], busy: Sequence[Span] = ()) -> str:
+    """Which restart explains that an attempt had no answer: the latest one that does; or who else does."""
+    explained = (one.label for one in reversed(events) if one.explains(question, attempt))
+    return next(explained, None) or _otherwise(attempt.at, attempt.at + TIMEOUT_SECONDS, busy)
+
+
+def _otherwise(began: float, ended: float, busy: Sequence[Span]) -> str:
+    return NEIGHBOURS if any(one.began <= ended and began <= one.ended for one in busy) else UNEXPLAINED
 
 
 def _is_stale(one: Seen) -> bool:
@@ -160,23 +175,19 @@ def _latencies(seen: Sequence[Seen]) -> Iterator[tuple[str, ...]]:
 
 
 def _causes(
-    events: Sequence[Event], failures: Sequence[tuple[Seen, Attempt, str]], loads: Sequence[Load]
+    events: Sequence[Event], failures: Sequence[tuple[Seen, Attempt, str]], loads: Sequence[tuple[Load, str]]
 ) -> Iterator[tuple[str, ...]]:
-    """A row for each kind of restart, and one for what none explains."""
-    for label in dict.fromkeys([*(one.label for one in events), UNEXPLAINED]):
+    """A row for each kind of restart, and those for what none explains."""
+    for label in dict.fromkeys([*(one.label for one in events), NEIGHBOURS, UNEXPLAINED]):
         mine = [one for one in events if one.label == label]
         outcomes = Counter(attempt.outcome for _, attempt, said in failures if said == label)
         slowest = max((one.resolution.seconds for one, _, said in failures if said == label), default=0.0)
         away = max((one.ended - one.down for one in mine if one.ended < float("inf")), default=0.0)
-        under = [one for one in loads if _label(one.event(events)) == label]
+        under = [one for one, said in loads if said == label]
         named = [outcomes.pop(key, 0) for key in (TIMED_OUT, NOBODY, "SERVFAIL")]
         drivers = [sum(one.result[key] for one in under) for key in ("lost", "refused", "failures")]
         cells = (len(mine), f"{away:.2f}", *named, outcomes.total(), f"{1e3 * slowest:.0f}", *drivers)
         yield label, *map(str, cells)
-
-
-def _label(event: Event | None) -> str:
-    return UNEXPLAINED if event is None else event.label
 
 
 def _example(one: Seen, began: float) -> str:

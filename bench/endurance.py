@@ -26,7 +26,7 @@ from statistics import mean
 from typing import Any
 
 from bench import outside, truth
-from bench.aftermath import Event, Load, Seen, report
+from bench.aftermath import Event, Load, Seen, Span, report
 from bench.driver import Options, build_driver, run_driver
 from bench.peers import which
 from bench.processes import Neighbours, machine_line
@@ -42,7 +42,7 @@ SATURATION_SECONDS = 3.0
 DRIVER: Options = {"edns": 70, "cookie": 30, "x20": 50, "patient": 1}
 DRIVER_LINES = 100_000
 UNDER_WAY_MAX = 2_000  # resolutions; more would be a machine that does not keep up
-BUSY = 50.0  # percent of a core that others use: more, and late answers are theirs as well
+BUSY_PERCENT = 50.0  # of a core, which others use: more, and what is late may be so because of them
 COMPLAINTS = ("[ERROR]", "[WARNING]")
 COMPLAINTS_MAX = 20
 PATIENCE_SECONDS = 15.0  # for the last resolutions
@@ -59,7 +59,8 @@ class Run:
     seen: list[Seen] = field(default_factory=list)
     loads: list[Load] = field(default_factory=list)
     changes: int = 0
-    others: list[float] = field(default_factory=list)  # percent of a core, by second
+    others: list[float] = field(default_factory=list)  # percent of a core that others used, by second
+    busy: list[Span] = field(default_factory=list)  # when that was much
     left_out: int = 0  # resolutions that were due while too many were under way
 
     @property
@@ -97,8 +98,12 @@ class Run:
         """How much of the machine others use, each second."""
         neighbours = Neighbours()
         while self.left > 0:
+            began = time.monotonic()
             await asyncio.sleep(1.0)
-            self.others.append(neighbours.percent())
+            percent = neighbours.percent()
+            self.others.append(percent)
+            if percent > BUSY_PERCENT:
+                self.busy.append(Span(began, time.monotonic()))
 
     async def change(self) -> None:
         """Give names other addresses."""
@@ -194,14 +199,14 @@ def main() -> int:
 
 
 def _print(run: Run) -> int:
-    found = report(run.seen, run.events, run.loads)
+    found = report(run.seen, run.events, run.loads, run.busy)
     print(f"\n{table([('', 'measured', 'goal', ''), *found.rows])}")
     print(f"\n{table(found.causes)}")
     for line in found.examples:
         print(line)
-    busy = ", ".join(f"{others:.0f} at {second} s" for second, others in enumerate(run.others, 1) if others > BUSY)
     print(f"\n{run.changes} changes of addresses; {run.left_out} resolutions not begun, as the machine was behind;"
-          f" others used {mean(run.others):.0f} % of a core, more than {BUSY:.0f}: {busy or 'never'}")  # fmt: skip
+          f" others used {mean(run.others):.0f} % of a core, and more than {BUSY_PERCENT:.0f} % in {len(run.busy)} of"
+          f" {len(run.others)} seconds")  # fmt: skip
     return 1 if any(row[3] == "MISSED" for row in found.rows) else 0
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import aftermath, outside, stub, truth
-from bench.aftermath import UNEXPLAINED, Event, Load, Seen, report
+from bench.aftermath import NEIGHBOURS, UNEXPLAINED, Event, Load, Seen, Span, report
 from bench.endurance import complaints, driver_questions
 from bench.stub import ANSWERED, NOBODY, TIMED_OUT, Attempt, Resolution
 from bench.truth import STALE_SECONDS, Changes, Judgement, Question, Verdict
@@ -242,6 +242,18 @@ def test_what_is_wrong_lost_or_unexplained_is_a_miss_with_an_example(one: Seen, 
     assert [what for what, verdict in judged(found.rows).items() if verdict == "MISSED"] == [missed]
     assert len(found.examples) == 1
     assert one.question.name in found.examples[0]
+
+
+def test_what_was_late_while_others_used_the_machine_is_put_down_to_them() -> None:
+    one, driven = seen(STEADY, TIMED_OUT, ANSWERED, at=200.0), load("kdns B", 199.0, lost=3)
+    for busy, verdict in (([Span(200.5, 201.5)], "ok"), ([Span(210.0, 211.0)], "MISSED")):
+        found = report([one], [event("kdns A")], [driven], busy)
+        rows = judged(found.rows)
+        assert rows["attempts without an answer that no restart explains"] == verdict
+        assert rows["load: unanswered while this kdns was not restarted"] == verdict
+        assert bool(found.examples) is (verdict == "MISSED")
+        row = next(row for row in found.causes if row[0] == (NEIGHBOURS if verdict == "ok" else UNEXPLAINED))
+        assert (row[3], row[-3]) == ("1", "3")
 
 
 @pytest.mark.parametrize(
