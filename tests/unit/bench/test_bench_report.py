@@ -94,5 +94,12 @@ def test_what_this_process_uses_is_not_its_neighbours(monkeypatch: pytest.Monkey
     own = iter((CpuReading({1: 0}), CpuReading({1: 900_000_000, 2: 100_000_000})))
     monkeypatch.setattr(processes, "time", SimpleNamespace(monotonic=lambda: next(times)))
     monkeypatch.setattr(processes, "machine_busy_ns", lambda: next(busy))
-    monkeypatch.setattr(processes, "cpu", lambda pids: next(own))
+    monkeypatch.setattr(processes, "tree", lambda root: [root, 2])
+
+    def cpu(pids: list[int]) -> CpuReading:
+        if pids == [2]:
+            raise FileNotFoundError("it has just ended")
+        return next(own)
+
+    monkeypatch.setattr(processes, "cpu", cpu)
     assert processes.Neighbours().percent() == pytest.approx(75.0)
