@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import dns.message
 import dns.rrset
@@ -95,22 +96,31 @@ def test_a_histogram_counts_every_question_once() -> None:
     assert failover.histogram(asked) == "0-5 ms: 2, 45-100 ms: 1, 1000-10000 ms: 1; max 4900.0 ms"
 
 
-def test_questions_are_asked_at_their_rate_and_events_happen_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failover, "PATIENCE_SECONDS", 0.02)
+def test_all_questions_are_asked_and_answers_and_events_come_in_between() -> None:
     happened = []
     with socket.socket(type=socket.SOCK_DGRAM) as upstream:
         upstream.settimeout(10)
         upstream.bind(("127.0.0.1", 0))
 
         def answer() -> None:
-            happened.append("event")
-            for number in range(1, 5):
+            for number in range(1, 6):
                 query, client = upstream.recvfrom(512)
-                assert query[:2] == number.to_bytes(2, "big")
+                happened.append(query[:2])
                 upstream.sendto(reply(number, SHIFT), client)
 
-        asker = failover.Asker(upstream.getsockname()[1])
-        asked = asker.run(4.5 / failover.RATE, [failover.Event(3.5 / failover.RATE, answer)])
-    assert happened == ["event"]
-    assert [(one.is_right, one.shift) for one in asked] == [(True, SHIFT)] * 4 + [(False, 0)]
-    assert asked[-1].answered is None
+        thread = threading.Thread(target=answer)
+        thread.start()
+        event = failover.Event(2.5 / failover.RATE, lambda: happened.append(b"event"))
+        asked = failover.Asker(upstream.getsockname()[1]).run(4.5 / failover.RATE, [event])
+        thread.join()
+    assert [one for one in happened if one != b"event"] == [n.to_bytes(2, "big") for n in range(1, 6)]
+    assert b"event" in happened[1:]
+    assert [(one.is_right, one.shift) for one in asked] == [(True, SHIFT)] * 5
+
+
+def test_what_is_not_answered_is_waited_for_no_longer_than_patience_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failover, "PATIENCE_SECONDS", 0.02)
+    with socket.socket(type=socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        asked = failover.Asker(silent.getsockname()[1]).run(1.5 / failover.RATE, ())
+    assert [one.answered for one in asked] == [None, None]
