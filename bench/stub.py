@@ -36,7 +36,7 @@ class Attempt(NamedTuple):
 
 
 class Resolution(NamedTuple):
-    """What became of a name: `message` is None if no attempt brought an answer."""
+    """What became of a name. message: the answer; None if no attempt brought one, or it need not be kept."""
 
     at: float
     seconds: float
