@@ -3,7 +3,7 @@
  *   cc -O2 -Wall -Wextra -o dnsload dnsload.c -lm
  *   dnsload port=5300 queries=FILE [option=value ...]          prints one line of JSON
  *
- *   address=127.0.0.1  or ::1; nothing else is accepted        proto=udp     or tcp
+ *   address=127.0.0.1  or another of 127.0.0.0/8, or ::1       proto=udp     or tcp
  *   seconds=5          how long to send (at most 600)          count=0       stop after so many queries; 0: time decides
  *   sockets=8          sockets (UDP) or connections (TCP)      window=16     queries outstanding per socket: 128 queries
  *                      in all fit a server's default receive buffer, so that nothing is lost at saturation
@@ -16,8 +16,12 @@
  *       x20     every letter of the name in random case
  *       miss    the first label is replaced by one that no other query of any seed has: a name that cannot exist
  *
+ *   patient=0          1: a port where nobody listens (UDP) is no reason to give up; what is sent there is lost
+ *
  * FILE holds "name TYPE" a line; '#' starts a comment line. Every reply is checked: its ID belongs to an outstanding query of
- * that socket, QR is set, and the question comes back octet for octet, letter case included.
+ * that socket, QR is set, and the question comes back octet for octet, letter case included. A third word says what the answer
+ * has to be, whatever became of the first label: an IPv4 address that one of its A records has, or NXDOMAIN. Any other answer
+ * is counted as wrong, but for SERVFAIL and REFUSED, which are failures.
  *
  * Latency runs from when a query was sent (closed loop) or from when it was due (open loop, so that a stalled driver or
  * server cannot hide it) until the reply was read. In a closed loop it is about outstanding/qps by construction.
@@ -59,9 +63,17 @@ enum {
   BUCKETS = 64 * BUCKETS_PER_OCTAVE,
 };
 
-struct question { uint8_t *octets; uint16_t length; };
+enum expectation { ANYTHING, ADDRESS, NXDOMAIN };
 
-struct slot { uint64_t since_ns; uint16_t id, length; bool busy, edns; uint8_t question[QUESTION_MAX]; };
+struct question { uint8_t *octets; uint16_t length; enum expectation expected; uint8_t address[4]; };
+
+struct slot {
+  uint64_t since_ns;
+  const struct question *from;
+  uint16_t id, length;
+  bool busy, edns;
+  uint8_t question[QUESTION_MAX];
+};
 
 struct channel {
   int fd, busy, free_count, slots_used;
@@ -73,7 +85,7 @@ struct channel {
 
 static struct {
   const char *address, *queries;
-  int port, sockets, window, timeout_ms, payload, edns, cookie, x20, miss;
+  int port, sockets, window, timeout_ms, payload, edns, cookie, x20, miss, patient;
   bool tcp;
   double seconds, rate;
   uint64_t count, seed;
@@ -82,6 +94,7 @@ static struct {
 static struct {
   uint64_t sent, answered, lost, unexpected, mismatched, not_response, malformed, truncated, authoritative, octets;
   uint64_t edns, cookie, x20, miss, opt_returned, overrun, reconnects, rcode[16], latency[BUCKETS], latency_max_ns;
+  uint64_t wrong_answers, failures, refused;
   uint64_t behind_max_ns, start_ns, last_ns;
 } tally;
 
@@ -141,19 +154,29 @@ static uint16_t write_question(uint8_t *out, const char *name, const char *type)
   return (uint16_t)(used + sizeof tail);
 }
 
+static void expect(struct question *question, const char *word) {
+  errno = 0;
+  if (!strcmp(word, "NXDOMAIN")) question->expected = NXDOMAIN;
+  else if (inet_pton(AF_INET, word, question->address) == 1) question->expected = ADDRESS;
+  else fail("the third word of a query must be an IPv4 address or NXDOMAIN");
+}
+
 static void load_queries(void) {
   FILE *file = fopen(option.queries, "r");
   if (!file) fail(option.queries);
-  char line[512], name[300], type[16];
+  char line[512], name[300], type[16], expected[16];
   questions = calloc(QUERIES_MAX, sizeof *questions);
   while (question_count < QUERIES_MAX && fgets(line, sizeof line, file)) {
-    if (line[0] == '#' || sscanf(line, "%299s %15s", name, type) != 2) continue;
+    int words = line[0] == '#' ? 0 : sscanf(line, "%299s %15s %15s", name, type, expected);
+    if (words < 2) continue;
     uint8_t octets[QUESTION_MAX];
     uint16_t length = write_question(octets, name, type);
     errno = 0;
     if (!length) fail(strcat(strcpy(line, "not a question: "), name));
-    questions[question_count] = (struct question){malloc(length), length};
-    memcpy(questions[question_count++].octets, octets, length);
+    struct question *question = &questions[question_count++];
+    *question = (struct question){.octets = malloc(length), .length = length};
+    memcpy(question->octets, octets, length);
+    if (words == 3) expect(question, expected);
   }
   fclose(file);
   errno = 0;
@@ -201,7 +224,7 @@ static size_t write_opt(uint8_t *out, bool cookie) {
 static size_t next_query(struct channel *channel, uint8_t *out, uint64_t since_ns) {
   uint16_t index = channel->free_slots[--channel->free_count];
   struct slot *slot = &channel->slots[index];
-  const struct question *from = &questions[question_next];
+  const struct question *from = slot->from = &questions[question_next];
   question_next = question_next + 1 == question_count ? 0 : question_next + 1;
   bool fits = from->length - from->octets[0] + MISS_LABEL <= QUESTION_MAX;
   if (fits && draw_percent(option.miss)) slot->length = copy_as_miss(slot->question, from);
@@ -230,6 +253,14 @@ static void release(struct channel *channel, struct slot *slot) {
   channel->free_slots[channel->free_count++] = (uint16_t)(slot - channel->slots);
 }
 
+/* Behind all others: if its reply comes after all, it must not meet another query with the same ID. */
+static void release_lost(struct channel *channel, struct slot *slot) {
+  slot->busy = false;
+  channel->busy--;
+  memmove(channel->free_slots + 1, channel->free_slots, (size_t)channel->free_count++ * sizeof *channel->free_slots);
+  channel->free_slots[0] = (uint16_t)(slot - channel->slots);
+}
+
 /* --- checking a reply ----------------------------------------------------------------------------------------------- */
 
 static int bucket(uint64_t ns) {
@@ -251,6 +282,29 @@ static double quantile_us(double share) {
   return 0;
 }
 
+/* Whether one of the answer's records is an A record with this address. */
+static bool has_address(const uint8_t *reply, size_t length, size_t at, const uint8_t *address) {
+  for (int left = reply[6] << 8 | reply[7]; left > 0; left--) {
+    while (at < length && reply[at] && reply[at] < 0xc0) at += 1u + reply[at];
+    at += at < length && reply[at] ? 2 : 1;
+    if (at + 10 > length) return false;
+    size_t rdlength = (size_t)reply[at + 8] << 8 | reply[at + 9];
+    bool is_a = reply[at] == 0 && reply[at + 1] == 1 && rdlength == 4;
+    if ((at += 10 + rdlength) > length) return false;
+    if (is_a && !memcmp(reply + at - 4, address, 4)) return true;
+  }
+  return false;
+}
+
+static void check_answer(const struct slot *slot, const uint8_t *reply, size_t length) {
+  const struct question *from = slot->from;
+  int rcode = reply[3] & 15;
+  if (from->expected == ANYTHING) return;
+  if (rcode == 2 || rcode == 5) tally.failures++;
+  else if (from->expected == NXDOMAIN) tally.wrong_answers += rcode != 3;
+  else tally.wrong_answers += rcode != 0 || !has_address(reply, length, 12u + slot->length, from->address);
+}
+
 static void check_reply(struct channel *channel, const uint8_t *reply, size_t length, uint64_t at_ns) {
   if (length < 12) { tally.malformed++; return; }
   uint16_t id = (uint16_t)(reply[0] << 8 | reply[1]);
@@ -260,6 +314,7 @@ static void check_reply(struct channel *channel, const uint8_t *reply, size_t le
   bool echoed = reply[4] == 0 && reply[5] == 1 && length >= 12u + slot->length
                 && !memcmp(reply + 12, slot->question, slot->length);
   tally.mismatched += !echoed;
+  if (echoed) check_answer(slot, reply, length);
   tally.rcode[reply[3] & 15]++;
   tally.authoritative += reply[2] >> 2 & 1;
   tally.truncated += reply[2] >> 1 & 1;
@@ -280,16 +335,17 @@ static void drop_lost(uint64_t at_ns) {
       struct slot *slot = &channels[i].slots[j];
       if (!slot->busy || at_ns < slot->since_ns + (uint64_t)option.timeout_ms * 1000000u) continue;
       tally.lost++;
-      release(&channels[i], slot);
+      release_lost(&channels[i], slot);
     }
 }
 
 /* --- sockets -------------------------------------------------------------------------------------------------------- */
 
 static int connect_socket(void) {
-  struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)option.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)option.port)};
   struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)option.port), .sin6_addr = in6addr_loopback};
   bool six = !strcmp(option.address, "::1");
+  if (!six) inet_pton(AF_INET, option.address, &v4.sin_addr);
   int fd = socket(six ? AF_INET6 : AF_INET, option.tcp ? SOCK_STREAM : SOCK_DGRAM, 0), one = 1, octets = 4 << 20;
   if (fd < 0) fail("socket");
   setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &octets, sizeof octets);
@@ -319,6 +375,13 @@ static void reconnect(struct channel *channel) {
 
 /* --- UDP ------------------------------------------------------------------------------------------------------------ */
 
+/* Whether the call failed for what an earlier message met: nobody listens there, and we are patient. */
+static bool was_refused(void) {
+  if (errno != ECONNREFUSED || !option.patient) return false;
+  tally.refused++;
+  return true;
+}
+
 static void send_datagrams(struct channel *channel, int wanted, uint64_t since_ns) {
   static uint8_t octets[BATCH][QUERY_MAX];
   static struct iovec parts[BATCH];
@@ -330,7 +393,7 @@ static void send_datagrams(struct channel *channel, int wanted, uint64_t since_n
   }
   for (int done = 0, n; done < wanted; done += n) {
     n = sendmmsg(channel->fd, messages + done, (unsigned)(wanted - done), 0);
-    if (n < 0 && errno == EINTR) n = 0;
+    if (n < 0 && (errno == EINTR || was_refused())) n = 0;
     if (n < 0) fail("sendmmsg");
   }
 }
@@ -344,7 +407,7 @@ static void read_datagrams(struct channel *channel) {
     messages[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
   }
   int n = recvmmsg(channel->fd, messages, BATCH, MSG_DONTWAIT, NULL);
-  if (n < 0 && errno != EAGAIN && errno != EINTR) fail("recvmmsg");
+  if (n < 0 && errno != EAGAIN && errno != EINTR && !was_refused()) fail("recvmmsg");
   uint64_t at_ns = now_ns();
   for (int i = 0; i < n; i++) check_reply(channel, octets[i], messages[i].msg_len, at_ns);
 }
@@ -471,7 +534,8 @@ static void print_result(void) {
   printf("\"edns\": %lu, \"cookie\": %lu, \"x20\": %lu, \"miss\": %lu, \"rcodes\": {", tally.edns, tally.cookie, tally.x20, tally.miss);
   for (int i = 0, first = 1; i < 16; i++)
     if (tally.rcode[i]) printf("%s\"%d\": %lu", first ? "" : ", ", i, tally.rcode[i]), first = 0;
-  printf("}, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f, ", quantile_us(0.5), quantile_us(0.99),
+  printf("}, \"wrong_answers\": %lu, \"failures\": %lu, \"refused\": %lu, ", tally.wrong_answers, tally.failures, tally.refused);
+  printf("\"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f, ", quantile_us(0.5), quantile_us(0.99),
          quantile_us(0.999), (double)tally.latency_max_ns / 1e3);
   printf("\"behind_max_us\": %.1f, \"driver_cpu_seconds\": %.4f}\n", (double)tally.behind_max_ns / 1e3, cpu);
 }
@@ -480,7 +544,8 @@ static void parse_number(const char *argument, const char *value) {
   static const struct { const char *name; int *where, least, most; } numbers[] = {
       {"port", &option.port, 1, 65535}, {"sockets", &option.sockets, 1, SOCKETS_MAX}, {"window", &option.window, 1, SLOTS},
       {"timeout_ms", &option.timeout_ms, 1, 60000}, {"payload", &option.payload, 512, 4096}, {"edns", &option.edns, 0, 100},
-      {"cookie", &option.cookie, 0, 100}, {"x20", &option.x20, 0, 100}, {"miss", &option.miss, 0, 100}};
+      {"cookie", &option.cookie, 0, 100}, {"x20", &option.x20, 0, 100}, {"miss", &option.miss, 0, 100},
+      {"patient", &option.patient, 0, 1}};
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
     if (strncmp(argument, numbers[i].name, (size_t)(value - argument - 1)) || numbers[i].name[value - argument - 1]) continue;
     *numbers[i].where = atoi(value);
@@ -508,7 +573,9 @@ int main(int argc, char **argv) {
   for (int i = 1; i < argc; i++) parse_option(argv[i]);
   errno = 0;
   if (!option.port || !option.queries) fail("usage: dnsload port=N queries=FILE [option=value ...]; the options stand at the head of dnsload.c");
-  if (strcmp(option.address, "127.0.0.1") && strcmp(option.address, "::1")) fail("address must be 127.0.0.1 or ::1");
+  uint8_t address[4];
+  bool is_v4 = inet_pton(AF_INET, option.address, address) == 1 && address[0] == 127;
+  if (!is_v4 && strcmp(option.address, "::1")) fail("address must be one of 127.0.0.0/8, or ::1");
   if (!(option.seconds > 0 && option.seconds <= SECONDS_MAX)) fail("seconds must be above 0 and at most 600");
   random_state = mix(option.seed);
   load_queries();

@@ -19,6 +19,8 @@ SOURCE = HERE / "dnsload.c"
 BINARY = OUT / "dnsload"
 GRACE = 30.0  # a driver that runs so much longer than asked for is stuck
 
+WRONGS = ("mismatched", "not_response", "malformed", "unexpected", "wrong_answers")
+
 Options = dict[str, int | float | str]
 
 
@@ -31,8 +33,8 @@ class Measurement:
     qps: float
     p50_us: float
     p99_us: float
-    lost: int  # without a reply in time, or not even sent in time
-    wrong: int  # replies that broke a rule
+    lost: int  # without a reply in time, or not even sent in time, or SERVFAIL where an answer was expected
+    wrong: int  # replies that broke a rule, or had another answer than what was expected
     truncated_percent: float
     reply_octets: float
     driver_percent: float
@@ -63,8 +65,8 @@ def measure(server: Server, queries: Path, cores: Sequence[int], options: Option
         qps=result["qps"],
         p50_us=result["p50_us"],
         p99_us=result["p99_us"],
-        lost=result["lost"] + result["overrun"],
-        wrong=result["mismatched"] + result["not_response"] + result["malformed"] + result["unexpected"],
+        lost=result["lost"] + result["overrun"] + result["failures"],
+        wrong=sum(result[key] for key in WRONGS),
         truncated_percent=100 * result["truncated"] / answered,
         reply_octets=result["reply_octets"],
         driver_percent=100 * driver_ns / elapsed_ns,

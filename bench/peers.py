@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +53,11 @@ class Peer:
 class Server:
     """A server that runs: where it listens and what its processes use."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    def __init__(
+        self, name: str, process: subprocess.Popen[bytes], port: int, log: Path, address: str = ADDRESS
+    ) -> None:
         self.name = name
+        self.address = address
         self.port = port
         self.ready_seconds = 0.0
         self._process = process
@@ -67,14 +71,15 @@ class Server:
         """Ask one question; None if nothing came back."""
         query = encode_query(name, rtype, 4711)
         try:
-            reply = _exchange_tcp(query, self.port) if tcp else _exchange_udp(query, self.port)
+            where = self.address, self.port
+            reply = _exchange_tcp(query, where) if tcp else _exchange_udp(query, where)
         except OSError:
             return None
         return parse_reply(reply)
 
-    def wait_ready(self, started: float) -> None:
+    def wait_ready(self, started: float, zones: Iterable[str] = ZONES) -> None:
         """Ask until every zone answers; the seconds since `started` are kept."""
-        waiting = list(ZONES)
+        waiting = list(zones)
         while waiting:
             reply = self.ask(waiting[0], "SOA")
             if reply is not None and reply.rcode == 0 and reply.answer:
@@ -98,8 +103,25 @@ class Server:
         self._process.terminate()
         if not _ended_within(self._process, STOP_TIMEOUT):
             for pid in family:
-                _kill(pid)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self._process.wait()
+
+    def kill(self) -> None:
+        """SIGKILL for the process that was started and all its descendants."""
+        self.signal(signal.SIGKILL)
+        self._process.wait()
+
+    def kill_first(self) -> None:
+        """SIGKILL for the process that was started: what becomes of its children is its own affair."""
+        self._process.kill()
+        self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to all its processes."""
+        for pid in self.pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def tail(self) -> str:
         """The end of its log."""
@@ -111,17 +133,23 @@ def running(peer: Peer, data: Inputs, cores: Sequence[int]) -> Iterator[Server]:
     """Start a server pinned to the cores, wait until it answers, and stop it at the end."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"kdns-bench-{peer.name}-")))
-        port, log = free_port(), directory / "log"
-        taskset = ["taskset", "-c", ",".join(map(str, cores))]
-        with log.open("wb") as out:
-            started = time.monotonic()
-            command = taskset + peer.command(directory, port, data)
-            process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=ROOT)
-        server = Server(peer.name, process, port, log)
+        started = time.monotonic()
+        server = launch(peer, directory, free_port(), data, cores)
         stack.callback(server.stop)
-        server.wait_ready(started)
+        server.wait_ready(started, data.zone_files)
         processes.pin(server.pids(), set(cores))
         yield server
+
+
+def launch(
+    peer: Peer, directory: Path, port: int, data: Inputs, cores: Sequence[int], address: str = ADDRESS
+) -> Server:
+    """Start a server, which does not answer yet. Its log is added to. address: where its `command` has it listen."""
+    log = directory / "log"
+    command = ["taskset", "-c", ",".join(map(str, cores)), *peer.command(directory, port, data)]
+    with log.open("ab") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=ROOT)
+    return Server(peer.name, process, port, log, address)
 
 
 def free_port() -> int:
@@ -154,8 +182,11 @@ def kdns(workers: int = 1) -> Peer:
     return Peer(name, command, (sys.executable, "-m", "kdns", "serve", "-version"))
 
 
-def nsd(servers: int = 1) -> Peer:
-    """NSD with so many server processes; each has a socket of its own where there are several."""
+def nsd(servers: int = 1, is_minimal: bool = False) -> Peer:
+    """NSD with so many server processes; each has a socket of its own where there are several.
+
+    is_minimal: answers have no NS records beside them.
+    """
 
     def command(directory: Path, port: int, data: Inputs) -> list[str]:
         zones = "".join(
@@ -167,11 +198,12 @@ def nsd(servers: int = 1) -> Peer:
             f"  server-count: {servers}\n  reuseport: {'yes' if servers > 1 else 'no'}\n"
             f"  zonesdir: {directory}\n  pidfile: {directory}/pid\n  xfrdfile: {directory}/xfrd\n"
             f"  zonelistfile: {directory}/zonelist\n  cookie-secret-file: {directory}/cookies\n"
+            f"  minimal-responses: {'yes' if is_minimal else 'no'}\n"
             f"  rrl-ratelimit: 0\n  rrl-whitelist-ratelimit: 0\nremote-control:\n  control-enable: no\n{zones}"
         )
-        return [_found("nsd"), "-d", "-c", str(config)]
+        return [found("nsd"), "-d", "-c", str(config)]
 
-    return Peer("nsd" if servers == 1 else f"nsd-{servers}", command, (_which("nsd") or "nsd", "-v"))
+    return Peer("nsd" if servers == 1 else f"nsd-{servers}", command, (which("nsd") or "nsd", "-v"))
 
 
 def _knot(directory: Path, port: int, data: Inputs) -> list[str]:
@@ -183,7 +215,7 @@ def _knot(directory: Path, port: int, data: Inputs) -> list[str]:
         f"database:\n  storage: {directory}\nlog:\n  - target: stderr\n    any: warning\n"
         f"template:\n  - id: default\n    zonefile-sync: -1\n    journal-content: none\nzone:\n{zones}"
     )
-    return [_found("knotd"), "-c", str(config)]
+    return [found("knotd"), "-c", str(config)]
 
 
 def _coredns(directory: Path, port: int, data: Inputs) -> list[str]:
@@ -201,38 +233,39 @@ def available() -> list[Peer]:
     found = []
     if (ROOT / "kdns" / "__main__.py").exists():
         found.append(kdns())
-    if _which("nsd"):
+    if which("nsd"):
         found.append(nsd())
-    if path := _which("knotd"):
+    if path := which("knotd"):
         found.append(Peer("knot", _knot, (path, "--version")))
     if path := os.environ.get("KDNS_BENCH_COREDNS"):
         found.append(Peer("coredns", _coredns, (path, "-version")))
     return found
 
 
-def _which(program: str) -> str | None:
+def which(program: str) -> str | None:
     """Debian puts servers into /usr/sbin, which a user's PATH often lacks."""
     return shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
 
 
-def _found(program: str) -> str:
-    path = _which(program)
+def found(program: str) -> str:
+    """Where a program is. Raises FileNotFoundError."""
+    path = which(program)
     if path is None:
         raise FileNotFoundError(f"{program} is not installed")
     return path
 
 
-def _exchange_udp(query: bytes, port: int) -> bytes:
+def _exchange_udp(query: bytes, where: tuple[str, int]) -> bytes:
     with socket.socket(type=socket.SOCK_DGRAM) as sock:
         sock.settimeout(ASK_TIMEOUT)
-        sock.connect((ADDRESS, port))
+        sock.connect(where)
         sock.send(query)
         return sock.recv(65535)
 
 
-def _exchange_tcp(query: bytes, port: int) -> bytes:
+def _exchange_tcp(query: bytes, where: tuple[str, int]) -> bytes:
     with (
-        socket.create_connection((ADDRESS, port), timeout=ASK_TIMEOUT) as sock,
+        socket.create_connection(where, timeout=ASK_TIMEOUT) as sock,
         sock.makefile("rb") as stream,
     ):
         sock.sendall(len(query).to_bytes(2, "big") + query)
@@ -245,10 +278,3 @@ def _ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, 9)
-    except ProcessLookupError:
-        return

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import os
 import platform
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,6 +120,32 @@ def machine_busy_ns() -> int:
     """Nanoseconds that all cores together were not idle since boot, in clock ticks."""
     user, nice, system, _, _, irq, softirq, steal = map(int, (PROC / "stat").read_text().split()[1:9])
     return (user + nice + system + irq + softirq + steal) * TICK_NS
+
+
+class Neighbours:
+    """What everybody but this process and its descendants uses of the machine."""
+
+    def __init__(self) -> None:
+        self._busy, self._own, self._at = machine_busy_ns(), _living_cpu(), time.monotonic()
+
+    def percent(self) -> float:
+        """Of one core, since the last call. What a process that has ended used at its end counts as others'."""
+        busy, own, now = machine_busy_ns(), _living_cpu(), time.monotonic()
+        before = self._own.by_thread
+        used = sum(ns - before.get(tid, 0) for tid, ns in own.by_thread.items())
+        others = busy - self._busy - used
+        elapsed = (now - self._at) * 1e9
+        self._busy, self._own, self._at = busy, own, now
+        return max(0.0, 100 * others / elapsed)
+
+
+def _living_cpu() -> CpuReading:
+    """That of this process and its descendants, but for those that end at this moment."""
+    found: dict[int, int] = {}
+    for pid in tree(os.getpid()):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found |= cpu([pid]).by_thread
+    return CpuReading(found)
 
 
 def machine_line() -> str:

@@ -9,10 +9,7 @@ from statistics import median
 
 from bench.driver import Measurement
 
-COLUMNS = (
-    "server", "us/query", "/nsd", "/knot", "queries/s", "core%",
-    "p50 us", "p99 us", "lost", "wrong", "octets", "other%",
-)  # fmt: skip
+COLUMNS = ("queries/s", "core%", "p50 us", "p99 us", "lost", "wrong", "octets", "other%")
 REFERENCES = ("nsd", "knot")
 
 
@@ -46,10 +43,11 @@ def find(series: Iterable[Series], scenario: str, variant: str, server: str) -> 
     return next((one for one in series if (one.scenario, one.variant, one.server) == wanted), None)
 
 
-def comparison(group: Sequence[Series]) -> str:
-    """The table of one scenario and variant: a row for each server."""
-    references = [next((one for one in group if one.server == name), None) for name in REFERENCES]
-    rows = [COLUMNS, *(_row(one, references) for one in group)]
+def comparison(group: Sequence[Series], names: Sequence[str] = REFERENCES) -> str:
+    """The table of one scenario and variant: a row for each server, and its ratios to those with these names."""
+    references = [next((one for one in group if one.server == name), None) for name in names]
+    head = ("server", "us/query", *(f"/{name}" for name in names), *COLUMNS)
+    rows = [head, *(_row(one, references) for one in group)]
     return f"\n{group[0].scenario}, {group[0].variant}, median of {len(group[0].rounds)}\n{table(rows)}"
 
 

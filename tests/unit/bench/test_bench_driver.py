@@ -156,6 +156,77 @@ def test_replies_that_break_a_rule_are_counted(queries: Path, answer: Answer, co
     assert result[counter] == 8
 
 
+A_RECORD = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4"
+
+
+def addresses(*packed: bytes) -> Answer:
+    """NOERROR with an alias in front of these addresses."""
+    alias = b"\xc0\x0c\0\5\0\1\0\0\0\x3c\0\2\xc0\x0c"
+    count = (1 + len(packed)).to_bytes(2, "big")
+    records = alias + b"".join(A_RECORD + one for one in packed)
+
+    def answer(query: bytes) -> bytes:
+        return query[:2] + b"\x84\0\0\1" + count + b"\0\0\0\0" + query[12:] + records
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("expected", "answer", "counter"),
+    [
+        ("192.0.2.7", addresses(b"\xc0\0\2\7"), ""),
+        ("192.0.2.7", addresses(b"\xc0\0\2\x08", b"\xc0\0\2\7"), ""),
+        ("192.0.2.7", addresses(b"\xc0\0\2\x08"), "wrong_answers"),
+        ("192.0.2.7", addresses(), "wrong_answers"),
+        ("192.0.2.7", lambda query: addresses(b"\xc0\0\2\7")(query)[:-1], "wrong_answers"),
+        ("192.0.2.7", well, "wrong_answers"),
+        ("192.0.2.7", lambda query: query[:2] + b"\x84\2" + query[4:], "failures"),
+        ("NXDOMAIN", well, ""),
+        ("NXDOMAIN", addresses(b"\xc0\0\2\7"), "wrong_answers"),
+        ("NXDOMAIN", lambda query: query[:2] + b"\x84\5" + query[4:], "failures"),
+    ],
+)
+def test_an_answer_is_judged_by_what_is_expected(tmp_path: Path, expected: str, answer: Answer, counter: str) -> None:
+    path = tmp_path / "expected"
+    path.write_text(f"web.example A {expected}\n")
+    result, _ = run(path, answer, count=8, miss=50)
+    found = {key: result[key] for key in ("wrong_answers", "failures", "mismatched", "malformed") if result[key]}
+    assert found == ({counter: 8} if counter else {})
+
+
+def test_an_expectation_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "expected"
+    path.write_text("web.example A 192.0.2\n")
+    with pytest.raises(RuntimeError, match="must be an IPv4 address or NXDOMAIN"):
+        run_driver(5300, path, CORES, {})
+
+
+def test_a_reply_that_came_too_late_is_not_taken_for_one_to_another_query(queries: Path) -> None:
+    """Its ID is not used again while there are others."""
+    held: list[bytes] = []
+
+    def answer(query: bytes) -> bytes | None:
+        held.append(well(query))
+        return held.pop(0) if len(held) > 8 else None
+
+    result, _ = run(queries, answer, count=0, seconds=0.5, timeout_ms=20, rate=200)
+    assert result["lost"] > 8
+    assert result["unexpected"] > 8
+    assert result["mismatched"] == 0
+
+
+def test_where_nobody_listens_a_patient_driver_asks_on(queries: Path) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.9", 0))
+        port = bound.getsockname()[1]
+    options: dict[str, int | float | str] = {"address": "127.0.0.9", "seconds": 0.2, "rate": 100, "timeout_ms": 50}
+    result = run_driver(port, queries, CORES, options | {"patient": 1})
+    assert result["sent"] == result["lost"] > 5
+    assert result["refused"] > 0
+    with pytest.raises(RuntimeError, match="refused"):
+        run_driver(port, queries, CORES, options)
+
+
 def test_the_open_loop_sends_at_the_rate_asked_for(queries: Path) -> None:
     result, _ = run(queries, count=0, seconds=1, rate=500)
     assert 400 < result["sent"] < 600

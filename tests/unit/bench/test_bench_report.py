@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -86,3 +87,19 @@ def test_the_machine_line_names_kernel_and_python() -> None:
     line = processes.machine_line()
     assert "Linux" in line
     assert f"Python {sys.version_info.major}.{sys.version_info.minor}" in line
+
+
+def test_what_this_process_uses_is_not_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    times, busy = iter((10.0, 12.0)), iter((1_000_000_000, 3_500_000_000))
+    own = iter((CpuReading({1: 0}), CpuReading({1: 900_000_000, 2: 100_000_000})))
+    monkeypatch.setattr(processes, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(processes, "machine_busy_ns", lambda: next(busy))
+    monkeypatch.setattr(processes, "tree", lambda root: [root, 2])
+
+    def cpu(pids: list[int]) -> CpuReading:
+        if pids == [2]:
+            raise FileNotFoundError("it has just ended")
+        return next(own)
+
+    monkeypatch.setattr(processes, "cpu", cpu)
+    assert processes.Neighbours().percent() == pytest.approx(75.0)
