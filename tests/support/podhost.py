@@ -81,6 +81,7 @@ class PodHost:
         query, server = dns.message.make_query(name, kind, use_edns=True), SERVERS["4"]
         with self.host.tcp() if tcp else self.host.udp() as sock:
             sock.connect((server, 53))
+            sock.setblocking(False)
             if tcp:
                 return dns.query.tcp(query, server, sock=sock, timeout=patience)
             return dns.query.udp(query, server, sock=sock, timeout=patience)
