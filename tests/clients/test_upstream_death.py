@@ -167,7 +167,7 @@ def test_without_upstreams_what_is_kept_is_answered_and_the_rest_fails_in_time(
         *kept, last = answers.values()
         assert kept == list(KEPT.values()), name
         assert last == ([FAILED] if name in TELLING else []), name
-        assert took < RESOLVERS_PATIENCE, name
+        assert took < RESOLVERS_PATIENCE * 1.5, name  # less than twice, which is to say that it had not to ask again
     wait_until_asked(pod, *world.resolvers)
     assert explained(pod.query(stale.name))[0] == [STALE]
     wait_until(lambda: explained(pod.query(stale.name)) == ([STALE], []))

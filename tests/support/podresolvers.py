@@ -23,11 +23,13 @@ from typing import NamedTuple, Protocol
 
 Answers = list[list[str]]
 FAILED = "failed"
-ALL_KINDS = ("A", "AAAA", "SRV", "PTR", "MX", "TXT")
+HOST = "HOST"  # addresses of both families at a time, as most programs ask for
+ADDRESSES = ("A", "AAAA", HOST)
+RECORDS = ("A", "AAAA", "SRV", "PTR", "MX", "TXT")
 
 
 class Question(NamedTuple):
-    """kind: one of ALL_KINDS; of PTR the name is an address."""
+    """kind: one of RECORDS, or HOST; of PTR the name is an address."""
 
     kind: str
     name: str
@@ -57,7 +59,7 @@ class Resolver(NamedTuple):
     program: str
     package: str
     searches: bool
-    kinds: tuple[str, ...] = ALL_KINDS
+    kinds: tuple[str, ...] = RECORDS
     transports: tuple[str, ...] = ("udp", "tcp")
     tells_failure: bool = True
 
@@ -66,14 +68,13 @@ class Resolver(NamedTuple):
 
 
 def _ask_getent(shell: Shell, _: str, questions: Sequence[Question]) -> Answers:
-    databases = {"A": "ahostsv4", "AAAA": "ahostsv6", "PTR": "hosts"}
-    column = {"A": 0, "AAAA": 0, "PTR": 1}
+    databases = {"A": "ahostsv4", "AAAA": "ahostsv6", HOST: "ahosts", "PTR": "hosts"}
     words = [word for kind, name in questions for word in (databases[kind], name)]
     script = 'while [ $# -gt 0 ]; do getent "$1" "$2"; echo .; shift 2; done'
     output = shell.run(["sh", "-c", script, "getent", *words]).split(".\n")
     found = []
     for (kind, _), lines in zip(questions, output[:-1], strict=True):
-        texts = {line.split()[column[kind]] for line in lines.splitlines()}
+        texts = {line.split()[kind == "PTR"] for line in lines.splitlines()}
         found.append(sorted(text for text in texts if not text.startswith("::ffff:")))  # ahostsv6 maps IPv4 to it
     return found
 
@@ -146,7 +147,11 @@ const texts = {
   MX: one => `${one.priority} ${one.exchange}`,
   TXT: one => one.join(""),
 };
-const ask = ([kind, name]) => (kind === "PTR" ? dns.reverse(name) : dns.resolve(name, kind)).then(
+const asking = {
+  HOST: name => dns.lookup(name, {all: true}).then(found => found.map(one => one.address)),
+  PTR: name => dns.reverse(name),
+};
+const ask = ([kind, name]) => (asking[kind] ? asking[kind](name) : dns.resolve(name, kind)).then(
   found => texts[kind] ? found.map(texts[kind]) : found,
   error => ["ENOTFOUND", "ENODATA"].includes(error.code) ? [] : ["FAILED"]);
 require("readline").createInterface({input: process.stdin}).on("line", line =>
@@ -181,12 +186,16 @@ static void reverse(const char *address) {
         printf(" %s", text);
 }
 
+static int family_of(const char *kind) {
+    return kind[0] == 'H' ? AF_UNSPEC : kind[1] == ':' ? AF_INET : AF_INET6;
+}
+
 /* KIND:NAME... : a line of answers for each. */
 int main(int count, char **words) {
     for (int at = 1; at < count; at++) {
         char *name = strchr(words[at], ':') + 1;
         if (words[at][0] == 'P') reverse(name);
-        else lookup(name, words[at][1] == ':' ? AF_INET : AF_INET6);
+        else lookup(name, family_of(words[at]));
         puts("");
     }
     return 0;
@@ -209,22 +218,24 @@ def musl(program: Path) -> Resolver:
         lines = shell.run([str(program), *(f"{kind}:{name}" for kind, name in questions)]).splitlines()
         return [sorted(set(line.split())) for line in lines]
 
-    return Resolver(ask, "musl-gcc", "musl-tools", True, ("A", "AAAA", "PTR"), ("udp",))
+    return Resolver(ask, "musl-gcc", "musl-tools", True, (*ADDRESSES, "PTR"), ("udp",))
 
 
 RESOLVERS = {
-    "glibc": Resolver(_ask_getent, "getent", "libc-bin", True, ("A", "AAAA", "PTR"), tells_failure=False),
-    "getaddrinfo": Resolver(_library("getaddrinfo"), "python3", "python3", True, ("A", "AAAA")),  # glibc's
-    "c-ares": Resolver(_library("c-ares"), "python3", "python3", True),
+    "glibc": Resolver(_ask_getent, "getent", "libc-bin", True, (*ADDRESSES, "PTR"), tells_failure=False),
+    "getaddrinfo": Resolver(_library("getaddrinfo"), "python3", "python3", True, ADDRESSES),  # glibc's
+    "c-ares": Resolver(_library("c-ares"), "python3", "python3", True, (*RECORDS, HOST)),
     "dnspython": Resolver(_library("dnspython"), "python3", "python3", True),
     "dig": Resolver(_ask_dig, "dig", "bind9-dnsutils", True),
     "kdig": Resolver(_ask_kdig, "kdig", "knot-dnsutils", False),
     "drill": Resolver(_ask_drill, "drill", "ldnsutils", False),
-    "node": Resolver(_conversing("node", "-e", NODE), "node", "nodejs", False, transports=("udp",)),
+    "node": Resolver(_conversing("node", "-e", NODE), "node", "nodejs", False, (*RECORDS, HOST), ("udp",)),
 }
 
 
 # The program that this module is
+
+_FAMILIES = {"A": socket.AF_INET, "AAAA": socket.AF_INET6, HOST: socket.AF_UNSPEC}
 
 
 def _dnspython(transport: str, questions: Sequence[Question]) -> Answers:
@@ -250,9 +261,8 @@ def _dnspython(transport: str, questions: Sequence[Question]) -> Answers:
 def _getaddrinfo(_: str, questions: Sequence[Question]) -> Answers:
     found = []
     for kind, name in questions:
-        family = socket.AF_INET if kind == "A" else socket.AF_INET6
         try:
-            found.append(sorted({str(one[4][0]) for one in socket.getaddrinfo(name, None, family)}))
+            found.append(sorted({str(one[4][0]) for one in socket.getaddrinfo(name, None, _FAMILIES[kind])}))
         except socket.gaierror as error:
             found.append([] if error.errno in (socket.EAI_NONAME, socket.EAI_NODATA) else [FAILED])
     return found
@@ -280,8 +290,7 @@ async def _ask_c_ares(transport: str, questions: Sequence[Question]) -> Answers:
                 return [(await resolver.gethostbyaddr(name)).name]
             if kind in texts:
                 return [texts[kind](one) for one in await resolver.query(name, kind)]
-            family = socket.AF_INET if kind == "A" else socket.AF_INET6
-            nodes = (await resolver.getaddrinfo(name, family=family)).nodes
+            nodes = (await resolver.getaddrinfo(name, family=_FAMILIES[kind])).nodes
             return sorted({one.addr[0].decode() for one in nodes})
         except aiodns.error.DNSError as error:
             return [] if error.args[0] in (aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA) else [FAILED]
