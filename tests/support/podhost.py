@@ -12,6 +12,7 @@ Not here: the resolvers (tests.support.podresolvers), what is right (tests/clien
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -50,14 +51,20 @@ class PodHost:
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
 
-    def serve(self, corefile: str, *, workers: int = 2) -> Server:
+    def serve(self, corefile: str) -> None:
         """Start kdns in the directory, and wait until it answers."""
         (self.directory / "Corefile").write_text(corefile)
-        arguments = ("serve", "-conf", "Corefile", "--workers", workers)
-        server = Server(arguments, self.directory, 53, prefix=self.host.prefix)
-        self._stack.callback(server.kill)
-        server.wait_for(r"\] ready: ")
-        return server
+        arguments = ("serve", "-conf", "Corefile", "--workers", 2)
+        self._server = Server(arguments, self.directory, 53, prefix=self.host.prefix)
+        self._stack.callback(self._server.kill)
+        self._server.wait_for(r"\] ready: ")
+
+    def reload(self, corefile: str) -> None:
+        """Have it serve another Corefile from now on."""
+        mark = self._server.mark()
+        (self.directory / "Corefile").write_text(corefile)
+        self._server.send(signal.SIGHUP)
+        self._server.wait_for("reloaded: ", after=mark)
 
     def add_musl(self) -> None:
         """Have musl's resolver among those that can be asked, which takes a compiler."""
