@@ -59,6 +59,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PodHost, O
         (directory / "resolv.conf").write_text("".join(f"nameserver {server}\n" for server in servers))
         pod.serve(corefile())
         yield pod, world
+        assert "Traceback" not in pod.log
 
 
 @pytest.fixture(scope="session")

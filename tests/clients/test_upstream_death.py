@@ -28,6 +28,7 @@ from tests.support.programs import require
 
 BEFORE, AFTER = 20, 60  # questions around the moment of a death
 FAILOVER_MAX = 0.25  # what a dead upstream may cost a client
+BUSY = 0.5  # what a busy machine may add to one of them
 BACK_WITHIN = 5.0  # probes go every half second, and wait for one
 KEPT = {
     Question("A", "www.example.org"): [WWW_4],
@@ -140,7 +141,9 @@ def test_the_death_of_an_upstream_costs_one_question_a_moment_and_no_resolver_it
     with dead(death, world.resolvers[which]):
         ask(AFTER)
         found = ask_all(pod, lambda: list(fresh(2)))
-    assert sum(took > FAILOVER_MAX for took in seconds) <= 1, sorted(seconds)[-5:]  # and none, but for a busy machine
+    slowest = sorted(seconds)[-2:]
+    assert slowest[0] < FAILOVER_MAX
+    assert slowest[1] < FAILOVER_MAX + BUSY
     for name, (answers, took) in found.items():
         assert list(answers.values()) == [[FRESH], [FRESH]], name
         assert took < RESOLVERS_PATIENCE, name

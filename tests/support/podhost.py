@@ -66,6 +66,11 @@ class PodHost:
         self._server.send(signal.SIGHUP)
         self._server.wait_for("reloaded: ", after=mark)
 
+    @property
+    def log(self) -> str:
+        """What kdns has logged."""
+        return self._server.log
+
     def add_musl(self) -> None:
         """Have musl's resolver among those that can be asked, which takes a compiler."""
         if "musl" not in self._resolvers:
