@@ -2,42 +2,24 @@
 
 All of it is in a network namespace, where the Service address of the DNS, 10.96.0.10, is the machine's own. What is
 asked is of tests/data, recorded from a real cluster; what is right is read from there. That a resolver went the way
-it was to go is seen by counting packets. Not here: names outside of the cluster.
+it was to go is seen by counting packets. Not here: names outside of the cluster (test_outside_names.py).
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-import os
-import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.server.serving import PATIENCE, ROOT, Server
-from tests.support.namespaces import Namespace, require_namespaces, with_file
-from tests.support.podresolvers import RESOLVERS, Question, Resolver, build_musl, musl
-from tests.support.programs import require
+from tests.clients.conftest import DATA
+from tests.support.podhost import WAYS, PodHost
+from tests.support.podresolvers import RESOLVERS, Question
 
-DATA = ROOT / "tests" / "data" / "kubernetes" / "shop-cluster.json.gz"
-SERVERS = {"4": "10.96.0.10", "6": "fd00:10:96::a"}
-SEARCH = "shop.svc.cluster.local svc.cluster.local cluster.local"
-COREFILE = """\
-.:53 {
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
-        manifests dump.json
-    }
-}
-"""
-NAMES = (*RESOLVERS, "musl")
-WAYS = ("udp4", "udp6", "tcp4", "tcp6")
+NAMES = (*(name for name in RESOLVERS if name != "getaddrinfo"), "musl")  # that one is glibc's, as getent is
 # Those that can be made to use TCP alone.
-TCP_NAMES = tuple(name for name, resolver in RESOLVERS.items() if "tcp" in resolver.transports)
+TCP_NAMES = tuple(name for name in NAMES if name != "musl" and "tcp" in RESOLVERS[name].transports)
 EVERY_WAY = [(name, way) for name in NAMES for way in WAYS if way[:3] == "udp" or name in TCP_NAMES]
 SEARCHING = tuple(name for name in NAMES if name == "musl" or RESOLVERS[name].searches)
 
@@ -105,85 +87,8 @@ PARTIAL_NAMES = {
 WORKERS = Question("A", f"workers.batch.{WHOLE}.")  # 120 addresses, more than fit a datagram
 
 
-@dataclass
-class Pod:
-    """The namespace in which all is, and a directory."""
-
-    host: Namespace
-    directory: Path
-    resolvers: dict[str, Resolver]
-
-    def ask(self, name: str, way: str, questions: Sequence[Question]) -> dict[Question, list[str]]:
-        """Ask by a resolver, over a transport and to an address of a family."""
-        transport, family = way[:3], way[3:]
-        resolver = self.resolvers[name]
-        able = [question for question in questions if question.kind in resolver.kinds]
-        resolv_conf = self._resolv_conf(transport, family)
-        return dict(zip(able, resolver.ask(self._runner(resolv_conf), transport, able), strict=True))
-
-    def packets(self) -> dict[str, int]:
-        """How many questions came each way since this was asked last: datagrams, or SYNs."""
-        listed = json.loads(self.host.run("nft", "-j", "reset", "counters"))["nftables"]
-        return {one["counter"]["name"]: one["counter"]["packets"] for one in listed if "counter" in one}
-
-    def _resolv_conf(self, transport: str, family: str) -> Path:
-        path = self.directory / f"resolv.conf.{transport}{family}"
-        options = "ndots:5 use-vc" if transport == "tcp" else "ndots:5"
-        path.write_text(f"search {SEARCH}\nnameserver {SERVERS[family]}\noptions {options}\n")
-        return path
-
-    def _runner(self, resolv_conf: Path) -> Any:
-        def run(command: Sequence[str]) -> str:
-            inside = [*self.host.prefix, *with_file(resolv_conf, "/etc/resolv.conf"), *command]
-            done = subprocess.run(inside, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
-            return done.stdout
-
-        return run
-
-
-@pytest.fixture(scope="module")
-def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
-    require_namespaces("nft")
-    directory = tmp_path_factory.mktemp("resolvers")
-    (directory / "dump.json").write_bytes(gzip.decompress(DATA.read_bytes()))
-    (directory / "Corefile").write_text(COREFILE)
-    with ExitStack() as stack:
-        host = stack.enter_context(Namespace())
-        host.run("ip", "address", "add", f"{SERVERS['4']}/32", "dev", "lo")
-        host.run("ip", "address", "add", f"{SERVERS['6']}/128", "dev", "lo")
-        ways = [(f"{protocol}{family}", protocol, family) for protocol in ("udp", "tcp") for family in "46"]
-        rules = "".join(
-            f"counter {way} {{}}\nchain c{way} {{ type filter hook output priority 0;"
-            f" {'ip' if family == '4' else 'ip6'} daddr {SERVERS[family]}"
-            f" {'tcp flags syn tcp' if protocol == 'tcp' else 'udp'} dport 53 counter name {way}; }}\n"
-            for way, protocol, family in ways
-        )
-        host.nft(f"table inet counting {{\n{rules}}}\n")
-        server = Server(("serve", "-conf", "Corefile", "--workers", 2), directory, 53, prefix=host.prefix)
-        stack.callback(server.kill)
-        server.wait_for(r"\] ready: ")
-        yield Pod(host, directory, dict(RESOLVERS))
-
-
-@pytest.fixture
-def resolver(pod: Pod, request: pytest.FixtureRequest) -> str:
-    """The name of a resolver that is installed."""
-    name = str(request.param)
-    if name == "musl":
-        require("musl-gcc")
-        if name not in pod.resolvers:
-            pod.resolvers[name] = musl(build_musl(pod.directory, _compile))
-    elif RESOLVERS[name].program != "python3":
-        require(RESOLVERS[name].program)
-    return name
-
-
-def _compile(command: Sequence[str]) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=dict(os.environ)).stdout
-
-
 @pytest.mark.parametrize(("resolver", "way"), EVERY_WAY, indirect=["resolver"])
-def test_whole_names_are_found(pod: Pod, resolver: str, way: str) -> None:
+def test_whole_names_are_found(pod: PodHost, resolver: str, way: str) -> None:
     pod.packets()
     found = pod.ask(resolver, way, tuple(WHOLE_NAMES))
     assert found == {question: WHOLE_NAMES[question] for question in found}
@@ -193,13 +98,13 @@ def test_whole_names_are_found(pod: Pod, resolver: str, way: str) -> None:
 
 @pytest.mark.parametrize("resolver", SEARCHING, indirect=True)
 @pytest.mark.parametrize("way", ["udp4", "udp6"])
-def test_names_are_found_as_programs_in_a_pod_write_them(pod: Pod, resolver: str, way: str) -> None:
+def test_names_are_found_as_programs_in_a_pod_write_them(pod: PodHost, resolver: str, way: str) -> None:
     found = pod.ask(resolver, way, tuple(PARTIAL_NAMES))
     assert found == PARTIAL_NAMES
 
 
 @pytest.mark.parametrize("resolver", [name for name in NAMES if name != "musl"], indirect=True)
-def test_what_is_too_large_for_a_datagram_is_asked_for_again_over_tcp(pod: Pod, resolver: str) -> None:
+def test_what_is_too_large_for_a_datagram_is_asked_for_again_over_tcp(pod: PodHost, resolver: str) -> None:
     pod.packets()
     found = pod.ask(resolver, "udp4", [WORKERS])
     assert found == {WORKERS: sorted(CLUSTER.ready("batch", "workers"))}
@@ -209,7 +114,7 @@ def test_what_is_too_large_for_a_datagram_is_asked_for_again_over_tcp(pod: Pod, 
 
 
 @pytest.mark.parametrize("resolver", ["musl"], indirect=True)
-def test_a_resolver_that_knows_no_tcp_gets_as_many_addresses_as_fit(pod: Pod, resolver: str) -> None:
+def test_a_resolver_that_knows_no_tcp_gets_as_many_addresses_as_fit(pod: PodHost, resolver: str) -> None:
     """musl before 1.2.4: what is cut off must be addresses, not all of them."""
     found = pod.ask(resolver, "udp4", [WORKERS])[WORKERS]
     assert set(found) <= set(CLUSTER.ready("batch", "workers"))

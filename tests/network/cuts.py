@@ -1,6 +1,6 @@
 """What can happen to the way between two hosts: each is done, and undone.
 
-Not here: what kdns makes of it (test_silent_cuts.py, test_short_cuts.py).
+Not here: what kdns makes of it (test_cuts.py).
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import pytest
 
@@ -91,6 +91,10 @@ class Namespace:
             raise AssertionError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
         return done.stdout
 
+    def ip(self, commands: str) -> None:
+        """Run what `ip` is to do, a line each."""
+        self.run("ip", "-batch", "-", text=commands)
+
     def nft(self, rules: str) -> None:
         """Add rules to those that there are."""
         self.run("nft", "-f", "-", text=rules)
@@ -114,13 +118,31 @@ class Namespace:
         return socket.socket(fileno=descriptor)
 
 
-def connect(here: Namespace, there: Namespace, mtu: int = 1500) -> None:
+class End(NamedTuple):
+    """One end of a cable: the name of the link, and its addresses with the lengths of their prefixes."""
+
+    link: str
+    addresses: tuple[str, ...]
+
+
+NEAR_END, FAR_END = End(LINK_HERE, (f"{HERE}/24",)), End(LINK_THERE, (f"{THERE}/24",))
+
+
+def connect(
+    here: Namespace,
+    there: Namespace,
+    mtu: int = 1500,
+    near: End = NEAR_END,
+    far: End = FAR_END,
+) -> None:
     """Lay a cable between two hosts that are beside each other."""
-    cable = ("type", "veth", "peer", "name", LINK_THERE, "netns", str(there.pid))
-    here.run("ip", "link", "add", LINK_HERE, *cable)
-    for host, link, address in ((here, LINK_HERE, HERE), (there, LINK_THERE, THERE)):
-        host.run("ip", "address", "add", f"{address}/24", "dev", link)
-        host.run("ip", "link", "set", link, "mtu", str(mtu), "up")
+    here.run("ip", "link", "add", near.link, "type", "veth", "peer", "name", far.link, "netns", str(there.pid))
+    for host, end in ((here, near), (there, far)):
+        # nodad: nobody else can have an address of IPv6 here, and to find that out takes a second or two.
+        added = "".join(
+            f"address add {one} dev {end.link}{' nodad' if ':' in one else ''}\n" for one in end.addresses
+        )
+        host.ip(f"{added}link set {end.link} mtu {mtu} up\n")
 
 
 def with_file(path: Path, at: str) -> Sequence[str]:

@@ -43,11 +43,12 @@ class Peer:
         return shutil.which(self.program) or shutil.which(self.program, path="/usr/sbin:/usr/local/sbin")
 
 
-def _configure_nsd(directory: Path, port: int, zones: Zones) -> list[str]:
+def configure_nsd(directory: Path, port: int, zones: Zones, address: str = ADDRESS) -> list[str]:
+    """Write the files of NSD, and return its arguments."""
     listed = "".join(f"zone:\n  name: {origin}\n  zonefile: {path}\n" for origin, path in zones.items())
     config = directory / "nsd.conf"
     config.write_text(
-        f'server:\n  ip-address: {ADDRESS}@{port}\n  username: ""\n  chroot: ""\n  database: ""\n'
+        f'server:\n  ip-address: {address}@{port}\n  username: ""\n  chroot: ""\n  database: ""\n'
         f"  server-count: 1\n  zonesdir: {directory}\n  pidfile: {directory}/pid\n  xfrdfile: {directory}/xfrd\n"
         f"  zonelistfile: {directory}/zonelist\n  cookie-secret-file: {directory}/cookies\n"
         f"  rrl-ratelimit: 0\n  rrl-whitelist-ratelimit: 0\nremote-control:\n  control-enable: no\n{listed}"
@@ -67,7 +68,7 @@ def _configure_knot(directory: Path, port: int, zones: Zones) -> list[str]:
     return ["-c", str(config)]
 
 
-NSD = Peer("nsd", "nsd", _configure_nsd)
+NSD = Peer("nsd", "nsd", configure_nsd)
 KNOT = Peer("knot", "knotd", _configure_knot)
 PEERS = (NSD, KNOT)
 

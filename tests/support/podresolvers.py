@@ -1,123 +1,162 @@
 """The resolvers that pods bring, each asked as a program that finds the pod's /etc/resolv.conf.
 
     for resolver in RESOLVERS.values():
-        if resolver.can("tcp"): resolver.ask(run, "tcp", [Question("A", "web.shop")])     # [["10.96.12.10"]]
+        if "tcp" in resolver.transports: resolver.ask(shell, "tcp", [Question("A", "web.shop")])   # [["10.96.12.10"]]
 
-`run` starts a command and returns what it prints; a name that is not there makes some of them fail, so it must not
-mind. Every resolver answers with texts, sorted: addresses, names without the last dot, `priority weight port target`.
-c-ares and dnspython are libraries, asked by this module as a program, which prints a JSON list:
-python -m tests.support.podresolvers LIBRARY TRANSPORT KIND:NAME...    Not here: the pod (tests/clients).
+Every resolver answers with texts, sorted: addresses, names without the last dot, `priority weight port target`, the
+strings of a text in one; nothing for what is not there, and FAILED if it could not find out. Libraries are asked by
+programs that go on, as those in pods do: a line with questions, a line with answers, both JSON. This module is one:
+python -m tests.support.podresolvers LIBRARY    Not here: the pod (tests.support.podhost).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-Run = Callable[[Sequence[str]], str]
 Answers = list[list[str]]
+FAILED = "failed"
+HOST = "HOST"  # addresses of both families at a time, as most programs ask for
+ADDRESSES = ("A", "AAAA", HOST)
+RECORDS = ("A", "AAAA", "SRV", "PTR", "MX", "TXT")
 
 
 class Question(NamedTuple):
-    """kind: A, AAAA, SRV, or PTR, of which the name is an address."""
+    """kind: one of RECORDS, or HOST; of PTR the name is an address."""
 
     kind: str
     name: str
 
 
+class Shell(Protocol):
+    """Where programs find the pod's /etc/resolv.conf."""
+
+    def run(self, command: Sequence[str]) -> str:
+        """Run a program, and return what it prints; it may fail, as some do for a name that is not there."""
+
+    def converse(self, command: Sequence[str], line: str) -> str:
+        """Have a program that reads lines answer one; it is started if it does not run yet."""
+
+
+Ask = Callable[[Shell, str, Sequence[Question]], Answers]
+
+
 class Resolver(NamedTuple):
     """program: what has to be installed. package: where Debian has it. searches: it uses the list of resolv.conf.
 
-    kinds: what it can ask for. transports: `tcp` where it can be made to use nothing else.
+    kinds: what it can ask for. transports: `tcp` where it can be made to use nothing else. tells_failure: it does not
+    take what nobody could find out for what is not there.
     """
 
-    ask: Callable[[Run, str, Sequence[Question]], Answers]
+    ask: Ask
     program: str
     package: str
     searches: bool
-    kinds: tuple[str, ...] = ("A", "AAAA", "SRV", "PTR")
+    kinds: tuple[str, ...] = RECORDS
     transports: tuple[str, ...] = ("udp", "tcp")
+    tells_failure: bool = True
 
 
-# Programs that answer one question
+# Programs
 
 
-def _ask_getent(run: Run, _: str, questions: Sequence[Question]) -> Answers:
-    databases = {"A": "ahostsv4", "AAAA": "ahostsv6", "PTR": "hosts"}
-    column = {"A": 0, "AAAA": 0, "PTR": 1}
+def _ask_getent(shell: Shell, _: str, questions: Sequence[Question]) -> Answers:
+    databases = {"A": "ahostsv4", "AAAA": "ahostsv6", HOST: "ahosts", "PTR": "hosts"}
+    words = [word for kind, name in questions for word in (databases[kind], name)]
+    script = 'while [ $# -gt 0 ]; do getent "$1" "$2"; echo .; shift 2; done'
+    output = shell.run(["sh", "-c", script, "getent", *words]).split(".\n")
     found = []
-    for kind, name in questions:
-        lines = run(["getent", databases[kind], name]).splitlines()
-        found.append(sorted({line.split()[column[kind]] for line in lines}))
+    for (kind, _), lines in zip(questions, output[:-1], strict=True):
+        texts = {line.split()[kind == "PTR"] for line in lines.splitlines()}
+        found.append(sorted(text for text in texts if not text.startswith("::ffff:")))  # ahostsv6 maps IPv4 to it
     return found
 
 
-def _ask_dig(run: Run, transport: str, questions: Sequence[Question]) -> Answers:
-    options = ["+short", "+search", *(["+tcp"] if transport == "tcp" else [])]
-    return [_texts(run(["dig", *options, *_dig_words(each)])) for each in questions]
+def _ask_dig(shell: Shell, transport: str, questions: Sequence[Question]) -> Answers:
+    options = ["+search", "+noall", "+comments", "+answer", *(["+tcp"] if transport == "tcp" else [])]
+    return _answers(shell.run(["dig", *options, *_words(questions)]), questions)
 
 
-def _ask_kdig(run: Run, transport: str, questions: Sequence[Question]) -> Answers:
-    options = ["+short", *(["+tcp"] if transport == "tcp" else [])]
-    return [_texts(run(["kdig", *options, *_dig_words(each)])) for each in questions]
+def _ask_kdig(shell: Shell, transport: str, questions: Sequence[Question]) -> Answers:
+    options = ["+noall", "+header", "+answer", *(["+tcp"] if transport == "tcp" else [])]
+    return _answers(shell.run(["kdig", *options, *_words(questions)]), questions)
 
 
-def _ask_drill(run: Run, transport: str, questions: Sequence[Question]) -> Answers:
-    options = ["-Q", "-t" if transport == "tcp" else "-a"]  # -a: TCP where UDP is truncated
-    found = []
-    for kind, name in questions:
-        words = ["-x", name] if kind == "PTR" else [name, kind]
-        found.append(_texts(run(["drill", *options, *words])))
-    return found
+def _ask_drill(shell: Shell, transport: str, questions: Sequence[Question]) -> Answers:
+    option = "-t" if transport == "tcp" else "-a"  # -a: TCP where UDP is truncated
+    script = 'while [ $# -gt 0 ]; do drill "$0" "$1" "$2"; shift 2; done'
+    return _answers(shell.run(["sh", "-c", script, option, *_words(questions)]), questions)
 
 
-def _dig_words(question: Question) -> list[str]:
-    return ["-x", question.name] if question.kind == "PTR" else ["-t", question.kind, question.name]
+def _words(questions: Sequence[Question]) -> list[str]:
+    """What dig and those like it are to ask."""
+    words = [("-x", name) if kind == "PTR" else (name, kind) for kind, name in questions]
+    return [word for pair in words for word in pair]
 
 
-def _texts(output: str) -> list[str]:
-    """Rdata, one a line; names of a chain of aliases are not what was asked for."""
-    lines = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith(";")]
-    if any(line[0].isdigit() or ":" in line for line in lines):
-        lines = [line for line in lines if " " in line or not line.endswith(".")]
-    return sorted(line.removesuffix(".") for line in lines)
+# The head of a reply, or why there is none.
+_HEAD = re.compile(
+    r"HEADER.*(?:status|rcode): (\w+)|no servers could be reached|failed to query server|error sending query"
+)
 
 
-# Programs that answer all questions
+def _answers(output: str, questions: Sequence[Question]) -> Answers:
+    """What they print; names of a chain of aliases are not what was asked for."""
+    found: Answers = []
+    for line in output.splitlines():
+        head = _HEAD.search(line)
+        if head:
+            found.append([] if head[1] in ("NOERROR", "NXDOMAIN") else [FAILED])
+        elif found and line and not line.startswith(";"):
+            _, _, _, kind, rdata = line.split(maxsplit=4)
+            if kind == questions[len(found) - 1].kind:
+                found[-1].append(_text(kind, rdata))
+    assert len(found) == len(questions), output
+    return [sorted(each) for each in found]
 
 
-def _library(name: str) -> Callable[[Run, str, Sequence[Question]], Answers]:
-    def ask(run: Run, transport: str, questions: Sequence[Question]) -> Answers:
-        words = [f"{kind}:{of}" for kind, of in questions]
-        program = [sys.executable, "-m", "tests.support.podresolvers", name, transport]
-        return [sorted(each) for each in json.loads(run([*program, *words]))]
+def _text(kind: str, rdata: str) -> str:
+    return rdata.replace('" "', "").strip('"') if kind == "TXT" else rdata.removesuffix(".")
+
+
+# Libraries, and programs of our own
+
+
+def _conversing(*command: str) -> Ask:
+    def ask(shell: Shell, transport: str, questions: Sequence[Question]) -> Answers:
+        return [sorted(each) for each in json.loads(shell.converse(command, json.dumps([transport, questions])))]
 
     return ask
 
 
+def _library(name: str) -> Ask:
+    return _conversing(sys.executable, "-m", "tests.support.podresolvers", name)
+
+
 NODE = """
 const dns = require("dns").promises;
-const texts = (kind, found) => kind === "SRV"
-  ? found.map(one => `${one.priority} ${one.weight} ${one.port} ${one.name}`) : found;
-const ask = word => {
-  const kind = word.slice(0, word.indexOf(":")), name = word.slice(word.indexOf(":") + 1);
-  const asked = kind === "PTR" ? dns.reverse(name) : dns.resolve(name, kind);
-  return asked.then(found => texts(kind, found), () => []);
+const texts = {
+  SRV: one => `${one.priority} ${one.weight} ${one.port} ${one.name}`,
+  MX: one => `${one.priority} ${one.exchange}`,
+  TXT: one => one.join(""),
 };
-Promise.all(process.argv.slice(1).map(ask)).then(found => console.log(JSON.stringify(found)));
-"""
-
-
-def _ask_node(run: Run, _: str, questions: Sequence[Question]) -> Answers:
-    words = [f"{kind}:{name}" for kind, name in questions]
-    return [sorted(each) for each in json.loads(run(["node", "-e", NODE, *words]))]
-
+const asking = {
+  HOST: name => dns.lookup(name, {all: true}).then(found => found.map(one => one.address)),
+  PTR: name => dns.reverse(name),
+};
+const ask = ([kind, name]) => (asking[kind] ? asking[kind](name) : dns.resolve(name, kind)).then(
+  found => texts[kind] ? found.map(texts[kind]) : found,
+  error => ["ENOTFOUND", "ENODATA"].includes(error.code) ? [] : ["FAILED"]);
+require("readline").createInterface({input: process.stdin}).on("line", line =>
+  Promise.all(JSON.parse(line)[1].map(ask)).then(found => console.log(JSON.stringify(found))));
+""".replace("FAILED", FAILED)
 
 MUSL = r"""
 #include <arpa/inet.h>
@@ -128,7 +167,9 @@ MUSL = r"""
 static void lookup(const char *name, int family) {
     struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM}, *found = 0;
     char text[256];
-    if (getaddrinfo(name, 0, &hints, &found)) return;
+    int error = getaddrinfo(name, 0, &hints, &found);
+    if (error && error != EAI_NONAME && error != EAI_NODATA) printf(" FAILED");
+    if (error) return;
     for (; found; found = found->ai_next)
         if (!getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof text, 0, 0, NI_NUMERICHOST))
             printf(" %s", text);
@@ -145,12 +186,16 @@ static void reverse(const char *address) {
         printf(" %s", text);
 }
 
+static int family_of(const char *kind) {
+    return kind[0] == 'H' ? AF_UNSPEC : kind[1] == ':' ? AF_INET : AF_INET6;
+}
+
 /* KIND:NAME... : a line of answers for each. */
 int main(int count, char **words) {
     for (int at = 1; at < count; at++) {
         char *name = strchr(words[at], ':') + 1;
         if (words[at][0] == 'P') reverse(name);
-        else lookup(name, words[at][1] == ':' ? AF_INET : AF_INET6);
+        else lookup(name, family_of(words[at]));
         puts("");
     }
     return 0;
@@ -158,97 +203,114 @@ int main(int count, char **words) {
 """
 
 
-def build_musl(directory: Path, run: Run) -> Path:
+def build_musl(directory: Path) -> Path:
     """Compile the program whose resolver is musl's, as containers of Alpine have it."""
     source, program = directory / "musl.c", directory / "musl-resolver"
-    source.write_text(MUSL)
-    run(["musl-gcc", "-static", "-Os", "-Wall", "-o", str(program), str(source)])
+    source.write_text(MUSL.replace("FAILED", FAILED))
+    subprocess.run(["musl-gcc", "-static", "-Os", "-Wall", "-o", str(program), str(source)], check=True)
     return program
 
 
 def musl(program: Path) -> Resolver:
     """Such a program."""
 
-    def ask(run: Run, _: str, questions: Sequence[Question]) -> Answers:
-        lines = run([str(program), *(f"{kind}:{name}" for kind, name in questions)]).splitlines()
+    def ask(shell: Shell, _: str, questions: Sequence[Question]) -> Answers:
+        lines = shell.run([str(program), *(f"{kind}:{name}" for kind, name in questions)]).splitlines()
         return [sorted(set(line.split())) for line in lines]
 
-    return Resolver(ask, "musl-gcc", "musl-tools", True, ("A", "AAAA", "PTR"), ("udp",))
+    return Resolver(ask, "musl-gcc", "musl-tools", True, (*ADDRESSES, "PTR"), ("udp",))
 
 
 RESOLVERS = {
-    "glibc": Resolver(_ask_getent, "getent", "libc-bin", True, ("A", "AAAA", "PTR")),
-    "c-ares": Resolver(_library("c-ares"), "python3", "python3", True),
+    "glibc": Resolver(_ask_getent, "getent", "libc-bin", True, (*ADDRESSES, "PTR"), tells_failure=False),
+    "getaddrinfo": Resolver(_library("getaddrinfo"), "python3", "python3", True, ADDRESSES),  # glibc's
+    "c-ares": Resolver(_library("c-ares"), "python3", "python3", True, (*RECORDS, HOST)),
     "dnspython": Resolver(_library("dnspython"), "python3", "python3", True),
     "dig": Resolver(_ask_dig, "dig", "bind9-dnsutils", True),
     "kdig": Resolver(_ask_kdig, "kdig", "knot-dnsutils", False),
     "drill": Resolver(_ask_drill, "drill", "ldnsutils", False),
-    "node": Resolver(_ask_node, "node", "nodejs", False, transports=("udp",)),
+    "node": Resolver(_conversing("node", "-e", NODE), "node", "nodejs", False, (*RECORDS, HOST), ("udp",)),
 }
 
 
 # The program that this module is
 
-
-@dataclass(frozen=True)
-class _Word:
-    kind: str
-    name: str
-
-    @classmethod
-    def of(cls, word: str) -> _Word:
-        kind, _, name = word.partition(":")
-        return cls(kind, name)
+_FAMILIES = {"A": socket.AF_INET, "AAAA": socket.AF_INET6, HOST: socket.AF_UNSPEC}
 
 
-def _dnspython(transport: str, words: Sequence[_Word]) -> Answers:
+def _dnspython(transport: str, questions: Sequence[Question]) -> Answers:
     import dns.exception
     import dns.resolver
 
     resolver = dns.resolver.Resolver()
     found = []
-    for word in words:
+    for kind, name in questions:
         try:
-            if word.kind == "PTR":
-                answer = resolver.resolve_address(word.name, tcp=transport == "tcp")
+            if kind == "PTR":
+                answer = resolver.resolve_address(name, tcp=transport == "tcp")
             else:
-                answer = resolver.resolve(word.name, word.kind, tcp=transport == "tcp", search=True)
-            found.append([rdata.to_text().removesuffix(".") for rdata in answer])
-        except dns.exception.DNSException:
+                answer = resolver.resolve(name, kind, tcp=transport == "tcp", search=True)
+            found.append([_text(kind, rdata.to_text()) for rdata in answer])
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             found.append([])
+        except dns.exception.DNSException:
+            found.append([FAILED])
     return found
 
 
-async def _c_ares(transport: str, words: Sequence[_Word]) -> Answers:
+def _getaddrinfo(_: str, questions: Sequence[Question]) -> Answers:
+    found = []
+    for kind, name in questions:
+        try:
+            found.append(sorted({str(one[4][0]) for one in socket.getaddrinfo(name, None, _FAMILIES[kind])}))
+        except socket.gaierror as error:
+            found.append([] if error.errno in (socket.EAI_NONAME, socket.EAI_NODATA) else [FAILED])
+    return found
+
+
+def _c_ares(transport: str, questions: Sequence[Question]) -> Answers:
+    return asyncio.run(_ask_c_ares(transport, questions))
+
+
+async def _ask_c_ares(transport: str, questions: Sequence[Question]) -> Answers:
     import aiodns
     import pycares
 
     flags = pycares.ARES_FLAG_USEVC if transport == "tcp" else 0
     resolver = aiodns.DNSResolver(flags=flags)
+    texts = {
+        "SRV": lambda one: f"{one.priority} {one.weight} {one.port} {one.host}",
+        "MX": lambda one: f"{one.priority} {one.host}",
+        "TXT": lambda one: one.text,
+    }
 
-    async def ask(word: _Word) -> list[str]:
+    async def ask(kind: str, name: str) -> list[str]:
         try:
-            if word.kind == "PTR":
-                return [(await resolver.gethostbyaddr(word.name)).name]
-            if word.kind == "SRV":
-                found = await resolver.query(word.name, "SRV")
-                return [f"{one.priority} {one.weight} {one.port} {one.host}" for one in found]
-            family = socket.AF_INET if word.kind == "A" else socket.AF_INET6
-            nodes = (await resolver.getaddrinfo(word.name, family=family)).nodes
+            if kind == "PTR":
+                return [(await resolver.gethostbyaddr(name)).name]
+            if kind in texts:
+                return [texts[kind](one) for one in await resolver.query(name, kind)]
+            nodes = (await resolver.getaddrinfo(name, family=_FAMILIES[kind])).nodes
             return sorted({one.addr[0].decode() for one in nodes})
-        except aiodns.error.DNSError:
-            return []
+        except aiodns.error.DNSError as error:
+            return [] if error.args[0] in (aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA) else [FAILED]
 
-    return [await ask(word) for word in words]
+    return [await ask(kind, name) for kind, name in questions]
 
 
-def main(library: str, transport: str, *words: str) -> None:
+_LIBRARIES: dict[str, Callable[[str, Sequence[Question]], Answers]] = {
+    "c-ares": _c_ares,
+    "dnspython": _dnspython,
+    "getaddrinfo": _getaddrinfo,
+}
+
+
+def main(library: str) -> None:
     """See above."""
-    questions = [_Word.of(word) for word in words]
-    if library == "c-ares":
-        print(json.dumps(asyncio.run(_c_ares(transport, questions))))
-    else:
-        print(json.dumps(_dnspython(transport, questions)))
+    for line in sys.stdin:
+        transport, questions = json.loads(line)
+        found = _LIBRARIES[library](transport, [Question(*question) for question in questions])
+        print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

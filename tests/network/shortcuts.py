@@ -1,22 +1,19 @@
-"""Cuts that kdns hears of at once, bad links, and an API server that cannot be reached from the start.
+"""Stories of cuts that kdns hears of at once, of bad links, and of an API server that is not there at the start.
 
-All happen at the same time, each to a kdns of its own; what is expected of each stands in its story.
+Each has a kdns of its own, and says what is expected of it. Not here: the tests (test_cuts.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import dns.edns
 import dns.rcode
-import pytest
 
 from tests.network.cuts import EVERYTHING, FROM_API, LASTING, RESETS, TO_API, Cut, by_rules, mend
 from tests.network.site import STEADY, STEADY_ADDRESS, Site
-from tests.support.namespaces import require_namespaces
 
 MANY = 300  # Services: their list has some 250 kB, several hundred packets of the smallest size
 SMALLEST_MTU = 576  # that every IPv4 host has to take (RFC 791)
@@ -118,15 +115,3 @@ STORIES: dict[str, Callable[[Path], None]] = {
     "small packets": partial(_bad_link, SMALLEST_MTU, None),
     "a fifth of all packets is lost": partial(_bad_link, 1500, LOSS),
 }
-
-
-@pytest.fixture(scope="module")
-def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[None]]]:
-    require_namespaces("nft")
-    with ThreadPoolExecutor(len(STORIES)) as pool:
-        yield {name: pool.submit(play, tmp_path_factory.mktemp("cut")) for name, play in STORIES.items()}
-
-
-@pytest.mark.parametrize("name", STORIES)
-def test_nothing_is_answered_wrongly_and_all_is_known_at_last(stories: dict[str, Future[None]], name: str) -> None:
-    stories[name].result()
