@@ -40,6 +40,7 @@ class Entry:
         "answer",
         "expires",
         "hits",
+        "is_aging",
         "is_live",
         "key",
         "last_hit",
@@ -48,8 +49,8 @@ class Entry:
         "uses",
     )
 
-    def __init__(self, key: Key, shelf: Shelf) -> None:
-        self.key, self.shelf = key, shelf
+    def __init__(self, key: Key, shelf: Shelf, is_aging: bool = True) -> None:
+        self.key, self.shelf, self.is_aging = key, shelf, is_aging
         self.uses = self.hits = 0
         self.last_hit = -inf
         self.is_live = True
@@ -65,8 +66,8 @@ class Entry:
         self.stored, self.expires = now, now + seconds
 
     def at(self, now: float) -> Answer:
-        """The answer with the TTLs of now."""
-        seconds = int(now - self.stored)
+        """The answer with the TTLs of now, which are those of then where TTLs are kept."""
+        seconds = int(now - self.stored) if self.is_aging else 0
         if seconds != self._aged_seconds:
             self._aged = _aged(self.answer, seconds)
             self._aged_seconds = seconds
@@ -155,7 +156,7 @@ class AnswerCache:
             return entry
         if entry is not None:
             self._drop(entry)
-        entry = self._known[key] = Entry(key, shelf)
+        entry = self._known[key] = Entry(key, shelf, not self.spec.keeps_ttls)
         for lost in shelf.put(entry):
             del self._known[lost.key]
         return entry

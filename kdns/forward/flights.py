@@ -37,7 +37,8 @@ class Flight:
     """One question to upstreams, and who waits for it. Times are those of `now`.
 
     deadline: when it ends, answered or not. retry_at: when the next upstream is asked. stale_at: when those who wait
-    are told what has expired. tried: indices of the upstreams asked in this round. sent: the last message, for its
+    are told what has expired. tokens: messages whose answer it waits for. tried: indices of the upstreams asked in
+    this round. unanswered: how often an upstream was asked that has not answered. sent: the last message, for its
     upstream is in doubt if it takes too long. refusal: the last answer that made the next upstream be asked.
     is_late: `stale_at` has passed.
     """
@@ -61,6 +62,7 @@ class Flight:
         "stale_at",
         "tokens",
         "tried",
+        "unanswered",
         "waiters",
     )
 
@@ -75,14 +77,23 @@ class Flight:
         self.waiters: dict[Waiter, None] = {}
         self.tokens: set[int] = set()
         self.tried: list[int] = []
-        self.round = self.sends = 0
+        self.round = self.sends = self.unanswered = 0
         self.sent: Attempt | None = None
         self.refusal: Answer | None = None
         self.is_late = self.is_over = False
 
+    def move_to(self, route: Route) -> None:
+        """Begin anew with the upstreams of another line, within the same time."""
+        self.route.flights -= 1
+        route.flights += 1
+        self.route = route
+        self.tried.clear()
+        self.round = self.sends = self.unanswered = 0
+        self.sent = self.refusal = None
+
 
 class Attempt(NamedTuple):
-    """One message to an upstream. flight: None for a probe."""
+    """One message to an upstream. flight: None for a probe; one that does not list it waits for it no more."""
 
     flight: Flight | None
     upstream: Upstream

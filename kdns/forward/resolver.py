@@ -281,13 +281,13 @@ class Resolver:
 
     def _satisfy(self, flight: Flight, answer: Answer, now: float, out: list[Action]) -> None:
         group, key = flight.group, _cache_key(flight.key)
-        keep = prefetch_hits = 0
+        keep, spec = 0, None
         if group.cache is not None and flight.flags & RD_BIT:
             group.failures.forget(key)
             answer, keep = group.cache.store(key, answer, now)
-            prefetch_hits = group.cache.spec.prefetch_hits
+            spec = group.cache.spec
         for waiter in list(flight.waiters):
-            told = telling.fresh(waiter.number, answer, keep, prefetch_hits, Source.UPSTREAM)
+            told = telling.fresh(waiter.number, answer, Source.UPSTREAM, keep, spec)
             self._dismiss(waiter, told, out)
 
     def _disappoint(self, flight: Flight, answer: Answer | None, now: float, out: list[Action]) -> None:
@@ -340,4 +340,4 @@ def _cache_key(key: FlightKey) -> Key:
 
 def _kept(number: int, cache: AnswerCache, entry: Entry, now: float) -> Told:
     keep = int(entry.expires - now)
-    return telling.fresh(number, entry.at(now), keep, cache.spec.prefetch_hits, entry.shelf.source)
+    return telling.fresh(number, entry.at(now), entry.shelf.source, keep, cache.spec)

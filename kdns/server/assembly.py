@@ -33,7 +33,6 @@ class _Placed(Protocol):
 PENDING: dict[str, Callable[[ServerBlock], Sequence[_Placed | None]]] = {
     "nsid": lambda block: (block.nsid,),
     "acl": lambda block: block.acl,
-    "cache { keepttl }": lambda block: [line for line in (block.cache,) if line and line.keepttl],
     "rewrite": lambda block: block.rewrite,
     "autopath": lambda block: (block.autopath,),
     "minimal": lambda block: (block.minimal,),
@@ -41,9 +40,6 @@ PENDING: dict[str, Callable[[ServerBlock], Sequence[_Placed | None]]] = {
     "transfer": lambda block: block.transfer,
     "hosts": lambda block: (block.hosts,),
     "loop": lambda block: (block.loop,),
-    "forward { next }": lambda block: [line for line in block.forward if line.next_rcodes or line.next_on_nodata],
-    "forward { max_connect_attempts }": lambda block: [line for line in block.forward if line.max_connect_attempts],
-    "forward { max_idle_conns }": lambda block: [line for line in block.forward if line.max_idle],
 }
 
 PENDING_SETTINGS: dict[str, Callable[[Settings], object]] = {

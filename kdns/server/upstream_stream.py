@@ -47,7 +47,8 @@ class Tls:
 class StreamPool:
     """The connections to one upstream, all of them over TLS or none.
 
-    idle: seconds without a question after which a connection is closed. on_trouble: told why TLS does not work.
+    idle: seconds without a question after which a connection is closed. idle_max: connections without a question that
+    are left open, 0 for all of them: those that were used last. on_trouble: told why TLS does not work.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class StreamPool:
         outcome: Outcome,
         draw: Draw,
         idle: float,
+        idle_max: int = 0,
         tls: Tls | None = None,
         on_trouble: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -64,6 +66,7 @@ class StreamPool:
         self._endpoint = endpoint
         self._tls = tls
         self._idle = idle
+        self._idle_max = idle_max or CONNECTIONS_MAX
         self._draw = draw
         self._on_trouble = on_trouble
         self._pipeline = PIPELINE_MAX
@@ -85,7 +88,9 @@ class StreamPool:
             if connection.is_silent(now):
                 connection.close()
                 self.lost(connection, TimeoutError())
-            elif not connection.waiting and now - connection.used_at >= self._idle:
+        unused = sorted([one for one in self._connections if not one.waiting], key=lambda one: -one.used_at)
+        for place, connection in enumerate(unused):
+            if place >= self._idle_max or now - connection.used_at >= self._idle:
                 self._connections.remove(connection)
                 connection.close()
 

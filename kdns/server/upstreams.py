@@ -29,9 +29,14 @@ _SYSTEM = SystemRandom()
 
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """How an upstream's connections are kept. idle: seconds. trust: the certificates that count, over TLS."""
+    """How an upstream's connections are kept.
+
+    idle: seconds without a question. idle_max: how many of those that have none, 0 for all. trust: the certificates
+    that count, over TLS.
+    """
 
     idle: float = 10.0
+    idle_max: int = 0
     trust: TrustFiles = NO_FILES
 
 
@@ -141,7 +146,7 @@ class Upstreams:
         manners = self._manners.get(upstream, Manners())
         tls = Tls(upstream.server_name, self._trust(manners.trust)) if transport is Transport.TLS else None
         trouble = partial(self._on_trouble, upstream)
-        return StreamPool(self._loop, endpoint, self, self._draw, manners.idle, tls, trouble)
+        return StreamPool(self._loop, endpoint, self, self._draw, manners.idle, manners.idle_max, tls, trouble)
 
     def _trust(self, files: TrustFiles) -> Trust:
         return self._trusts.setdefault(files, Trust(files))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from kdns.forward.fairness import Room, Shed, TopClients
-from kdns.forward.telling import Why
 from kdns.forward.values import CacheSpec, Limits
-from kdns.wire.iana import Rcode
+from kdns.wire.iana import EDE, Rcode
 from kdns.wire.outside import Purpose, Source
 from tests.unit.forward.messages import ask, forward, group, upstream
 from tests.unit.forward.world import World, dead, good
@@ -29,7 +28,7 @@ def test_no_client_has_more_than_its_share() -> None:
     one.run(0.1)
     assert [said.number for said in one.tells()] == [4, 5, 6, 7, 8, 9]
     assert {(said.rcode, said.ede, said.text) for said in one.tells()} == {
-        (Rcode.SERVFAIL, Why.NETWORK_ERROR, "too many queries of this client")
+        (Rcode.SERVFAIL, EDE.NETWORK_ERROR, "too many queries of this client")
     }
     assert one.resolver.counts.shed[Shed.CLIENT] == 6
     assert one.resolver.clients.top(1)[0][1].shed == 6
@@ -84,7 +83,7 @@ def test_max_concurrent_is_servfail_and_counts_flights() -> None:
     flood(one, b"a", 3, 0)
     one.ask(ask("n0.example", 9, b"a"))
     one.run(0.1)
-    assert [(said.number, said.rcode, said.ede) for said in one.tells()] == [(2, Rcode.SERVFAIL, Why.NETWORK_ERROR)]
+    assert [(said.number, said.rcode, said.ede) for said in one.tells()] == [(2, Rcode.SERVFAIL, EDE.NETWORK_ERROR)]
     assert one.resolver.groups[0].routes[0].rejected == 1
     one.behaviours[HOST] = good()
     one.run(10.0)

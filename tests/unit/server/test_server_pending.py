@@ -14,7 +14,6 @@ COREFILE = ". {{\n    whoami\n    {line}\n}}\n"
 LINES = {
     "nsid": "nsid",
     "acl": "acl {\n        block\n    }",
-    "cache { keepttl }": "cache {\n        keepttl\n    }",
     "rewrite": "rewrite name a.example b.example",
     "autopath": "autopath /etc/resolv.conf",
     "minimal": "minimal",
@@ -22,9 +21,6 @@ LINES = {
     "transfer": "transfer {\n        to *\n    }",
     "hosts": "hosts",
     "loop": "loop",
-    "forward { next }": "forward . 127.0.0.1 {\n        next NXDOMAIN\n    }",
-    "forward { max_connect_attempts }": "forward . 127.0.0.1 {\n        max_connect_attempts 2\n    }",
-    "forward { max_idle_conns }": "forward . 127.0.0.1 {\n        max_idle_conns 2\n    }",
 }
 
 
