@@ -80,8 +80,8 @@ class CacheSpec:
     disabled_success, disabled_denial: zones whose answers of that kind are not kept.
     prefetch_hits: 0 for no prefetch; else after so many hits with no gap of `prefetch_gap`, when `prefetch_percent`
     of the time to live are left. stale: for how long what has expired may stand in (0: not at all); is_verifying: an
-    upstream is asked first, for `verify_timeout`. failure: for how long a failure is kept. keeps_ttls: TTLs are told as
-    they came until the end (CoreDNS's `keepttl`).
+    upstream is asked first, for `verify_timeout`. failure: for how long a failure is kept. keeps_ttls: TTLs are told
+    as they came until the end (CoreDNS's `keepttl`).
     """
 
     zones: tuple[bytes, ...] = (ROOT,)
