@@ -31,8 +31,7 @@ class Policy(Enum):
     SEQUENTIAL = "sequential"
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamSpec:
+class UpstreamSpec(NamedTuple):
     """One server. host: an address, maybe with a zone index. is_tls: DNS over TLS (RFC 7858), as server_name."""
 
     host: str

@@ -73,6 +73,7 @@ class Desk(Generic[R]):
         self._tell = tell
         self._todo: deque[Action] = deque()
         self._is_doing = False
+        self._is_turn_ending = False
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
         self._sweeping: asyncio.TimerHandle | None = None
@@ -108,16 +109,24 @@ class Desk(Generic[R]):
 
     def _do(self, actions: list[Action], now: float) -> None:
         """Carry out actions, and those that come of them."""
-        self._todo.extend(actions)
+        if not self._is_turn_ending:
+            self._is_turn_ending = True
+            self._loop.call_soon(self._end_turn)
         if self._is_doing:
+            self._todo.extend(actions)
             return
         self._is_doing = True
         try:
+            for action in actions:
+                self._carry_out(action, now)
             while self._todo:
                 self._carry_out(self._todo.popleft(), now)
         finally:
             self._is_doing = False
-        self._set_timers(now)
+
+    def _end_turn(self) -> None:
+        self._is_turn_ending = False
+        self._set_timers(time.monotonic())
 
     def _carry_out(self, action: Action, now: float) -> None:
         if isinstance(action, Send):

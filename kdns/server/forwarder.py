@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
-from random import SystemRandom
 from typing import Any
 
 import msgspec
@@ -31,6 +30,7 @@ from kdns.forward.values import GroupSpec, Limits, UpstreamSpec
 from kdns.observe.logs import Log
 from kdns.server.asking import MESSAGE_OCTETS_MAX, Tolds, decode_asks, encode
 from kdns.server.desk import Desk
+from kdns.server.draws import Draws
 from kdns.server.forwarding import GroupPlan, files_of, group_specs, settings_of
 from kdns.server.nameservers import POLL_SECONDS, NameserverFiles
 from kdns.server.process import EXIT_OK
@@ -101,7 +101,7 @@ def run_forwarder(plan: ForwarderPlan) -> int:
 
 def make_resolver(groups: Mapping[int, GroupSpec], limits: Limits) -> Resolver:
     """A resolver whose chance is the operating system's: what it draws must not be guessed."""
-    return Resolver(groups, limits, SystemRandom(), time.monotonic())
+    return Resolver(groups, limits, Draws(), time.monotonic())
 
 
 class Forwarder:

@@ -18,13 +18,12 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import cast
 
 from kdns.forward.values import Fault
 from kdns.server.exchange import FAULTS, ID_BITS, Draw, Endpoint, Exchange, Outcome, fault_of
 from kdns.wire.framing import Framer, frame
-from kdns.wire.upstream import Judged, Sent, judge
+from kdns.wire.upstream import Judged, judge
 
 CONNECTIONS_MAX = 8  # to one upstream: servers bound what one client may have, NSD and Unbound at some tens
 PIPELINE_MAX = 200  # questions on one connection; Unbound, as a server, answers so many before it lets a client wait
@@ -77,7 +76,7 @@ class StreamPool:
         """Send a question; what becomes of it is told, maybe at once."""
         connection = self._connection()
         if connection is None:
-            self.outcome.failed(exchange.send.token, Fault.NO_ROOM)
+            self.outcome.failed(exchange.token, Fault.NO_ROOM)
             return
         exchange.tries += 1
         connection.ask(exchange, self._draw, now)
@@ -158,13 +157,13 @@ class StreamPool:
         waiting, connection.waiting = connection.waiting, {}
         if waiting and connection.answered and error is None:
             self._pipeline = 1
-        for exchange, _ in waiting.values():
+        for exchange in waiting.values():
             if exchange.is_over:  # since another one of them was told of
                 continue
             if connection.answered and exchange.tries < TRIES_MAX:
                 self.send(exchange, time.monotonic())
             else:
-                self.outcome.failed(exchange.send.token, fault_of(error))
+                self.outcome.failed(exchange.token, fault_of(error))
 
 
 class _Connection(asyncio.Protocol):
@@ -178,7 +177,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._framer = Framer()
         self._unsent: list[bytes] = []  # until it is open; as bounded as `waiting`
-        self.waiting: dict[int, tuple[Exchange, Sent]] = {}
+        self.waiting: dict[int, Exchange] = {}
         self.answered = 0
         self.used_at = 0.0
         self._unheard_since = math.inf  # the first question since something was heard
@@ -189,11 +188,10 @@ class _Connection(asyncio.Protocol):
         message_id = draw(ID_BITS)
         while message_id in self.waiting:
             message_id = draw(ID_BITS)
-        sent, message = exchange.message(message_id)
-        self.waiting[message_id] = exchange, sent
+        message = exchange.message(message_id, self)
+        self.waiting[message_id] = exchange
         self.used_at = now
         self._unheard_since = min(self._unheard_since, now)
-        exchange.leave = partial(self._leave, message_id)
         if self._transport is None:
             self._unsent.append(frame(message))
         else:
@@ -209,6 +207,10 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
         elif self.opening is not None:
             self.opening.cancel()
+
+    def leave(self, exchange: Exchange) -> None:
+        """Nobody waits for it any more."""
+        self.waiting.pop(exchange.sent.id, None)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open: send what waits."""
@@ -232,22 +234,18 @@ class _Connection(asyncio.Protocol):
     def _take(self, reply: bytes) -> bool:
         """One reply. False if the connection is of no use any more."""
         message_id = int.from_bytes(reply[:2], "big")
-        exchange, sent = self.waiting.get(message_id, (None, None))
-        if exchange is None or sent is None:
+        exchange = self.waiting.get(message_id)
+        if exchange is None:
             return True  # nobody waits for it any more
-        judged = judge(sent, reply, True)
+        judged = judge(exchange.sent, reply, True)
         if judged is Judged.MISMATCH and self._transport is not None:
             self._transport.abort()  # nobody but the server can write here: it is out of step
             self._pool.lost(self, ConnectionError())
             return False
         del self.waiting[message_id]
         self.answered += 1
-        token = exchange.send.token
         if judged is Judged.ANSWER:
-            self._pool.outcome.replied(token, reply)
+            self._pool.outcome.replied(exchange.token, reply)
         else:
-            self._pool.outcome.failed(token, FAULTS[judged])
+            self._pool.outcome.failed(exchange.token, FAULTS[judged])
         return True
-
-    def _leave(self, message_id: int) -> None:
-        self.waiting.pop(message_id, None)

@@ -16,11 +16,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from functools import partial
 
 from kdns.forward.values import Fault
 from kdns.server.exchange import FAULTS, ID_BITS, Draw, Endpoint, Exchange, Outcome, fault_of
-from kdns.wire.upstream import Judged, Sent, judge
+from kdns.wire.upstream import Judged, judge
 
 SOCKETS_MAX = 16  # open for new questions: each costs a descriptor and 1 kB of kernel memory
 USES_MAX = 64  # questions of one socket: opening and closing one costs 10 us, which they share
@@ -32,27 +31,31 @@ WAITING_MAX = 4096  # of one socket: a sixteenth of all IDs, so that one that is
 # Replies of one socket that answer nothing it asks. Late ones, and those sent twice, are as many as its questions.
 STRANGERS_MAX = 2 * USES_MAX
 READS_MAX = 32  # at one event; the rest is read at the next turn, so that the loop goes round
-_BUFFER_OCTETS = 65535
-
-_Waiting = dict[int, tuple[Exchange, Sent]]
-
+_REPLY_OCTETS = 65535
 
 class _Socket:
-    """One socket: its questions by their IDs, and how much it has been used."""
+    """One socket: its questions by their IDs, and how much it has been used. is_retired: it takes no more of them."""
 
-    __slots__ = ("born", "fd", "is_closed", "sock", "strangers", "uses", "waiting")
+    __slots__ = ("_pool", "born", "fd", "is_closed", "is_retired", "sock", "strangers", "uses", "waiting")
 
-    def __init__(self, sock: socket.socket, born: float) -> None:
+    def __init__(self, pool: UdpPool, sock: socket.socket, born: float) -> None:
+        self._pool = pool
         self.sock = sock
         self.fd = sock.fileno()
         self.born = born
         self.uses = self.strangers = 0
-        self.waiting: _Waiting = {}
-        self.is_closed = False
+        self.waiting: dict[int, Exchange] = {}
+        self.is_closed = self.is_retired = False
 
     def is_used_up(self, now: float) -> bool:
         """Whether it is to be replaced."""
         return self.uses >= USES_MAX or now - self.born >= AGE_SECONDS
+
+    def leave(self, exchange: Exchange) -> None:
+        """Nobody waits for it any more."""
+        self.waiting.pop(exchange.sent.id, None)
+        if self.is_retired and not self.waiting:
+            self._pool.dismiss(self)
 
 
 class UdpPool:
@@ -76,29 +79,28 @@ class UdpPool:
         self._on_stranger = on_stranger
         self._open: list[_Socket | None] = [None] * SOCKETS_MAX
         self._retired: set[_Socket] = set()
-        self._buffer = bytearray(_BUFFER_OCTETS)
 
     def send(self, exchange: Exchange, now: float) -> None:
         """Send a question; what becomes of it is told, maybe at once."""
         try:
             one = self._socket(now)
         except OSError as error:
-            self._outcome.failed(exchange.send.token, fault_of(error))
+            self._outcome.failed(exchange.token, fault_of(error))
             return
-        if len(one.waiting) >= WAITING_MAX:
-            self._outcome.failed(exchange.send.token, Fault.NO_ROOM)
+        waiting = one.waiting
+        if len(waiting) >= WAITING_MAX:
+            self._outcome.failed(exchange.token, Fault.NO_ROOM)
             return
         message_id = self._draw(ID_BITS)
-        while message_id in one.waiting:
+        while message_id in waiting:
             message_id = self._draw(ID_BITS)
-        sent, message = exchange.message(message_id)
         one.uses += 1
-        one.waiting[message_id] = exchange, sent
-        exchange.leave = partial(self._leave, one, message_id)
+        waiting[message_id] = exchange
         try:
-            one.sock.send(message)
+            one.sock.send(exchange.message(message_id, one))
         except BlockingIOError:
-            self._end(one, message_id, Fault.NO_ROOM)
+            one.leave(exchange)
+            self._outcome.failed(exchange.token, Fault.NO_ROOM)
         except OSError as error:  # of this message, or what ICMP said of an earlier one: the socket is spent
             self._give_up(one, fault_of(error))
 
@@ -113,7 +115,7 @@ class UdpPool:
         """Close everything; nobody is told anything any more."""
         for one in (*self._open, *self._retired):
             if one is not None:
-                one.waiting.clear()
+                one.waiting = {}
                 self._close(one)
         self._open = [None] * SOCKETS_MAX
         self._retired.clear()
@@ -122,6 +124,11 @@ class UdpPool:
     def sockets(self) -> int:
         """How many are open."""
         return len(self._retired) + sum(one is not None for one in self._open)
+
+    def dismiss(self, one: _Socket) -> None:
+        """It was kept for its replies, and has them."""
+        self._retired.discard(one)
+        self._close(one)
 
     def _socket(self, now: float) -> _Socket:
         """One for the next question. Raises OSError."""
@@ -143,12 +150,13 @@ class UdpPool:
         except OSError:
             sock.close()
             raise
-        one = _Socket(sock, now)
+        one = _Socket(self, sock, now)
         self._loop.add_reader(one.fd, self._on_readable, one)
         return one
 
     def _retire(self, one: _Socket) -> None:
         if one.waiting:
+            one.is_retired = True
             self._retired.add(one)
         else:
             self._close(one)
@@ -160,46 +168,34 @@ class UdpPool:
             one.sock.close()
 
     def _on_readable(self, one: _Socket) -> None:
+        receive, waiting = one.sock.recv, one.waiting
         for _ in range(READS_MAX):
             try:
-                size = one.sock.recv_into(self._buffer)
+                reply = receive(_REPLY_OCTETS)
             except BlockingIOError:
                 return
             except OSError as error:
                 self._give_up(one, fault_of(error))
                 return
-            self._take(one, bytes(self._buffer[:size]))
-            if one.is_closed or not one.waiting:
+            exchange = waiting.get(int.from_bytes(reply[:2]))
+            judged = judge(exchange.sent, reply, False) if exchange is not None else Judged.MISMATCH
+            if exchange is None or judged is Judged.MISMATCH:
+                self._pass_over(one)
+            else:
+                one.leave(exchange)
+                if judged is Judged.ANSWER:
+                    self._outcome.replied(exchange.token, reply)
+                else:
+                    self._outcome.failed(exchange.token, FAULTS[judged])
+            if one.is_closed or not waiting:
                 return
 
-    def _take(self, one: _Socket, reply: bytes) -> None:
-        message_id = int.from_bytes(reply[:2], "big")
-        waiting = one.waiting.get(message_id)
-        judged = judge(waiting[1], reply, False) if waiting is not None else Judged.MISMATCH
-        if judged is Judged.MISMATCH:
-            self._on_stranger()
-            one.strangers += 1
-            if one.strangers > STRANGERS_MAX + one.uses:  # somebody is guessing
-                self._give_up(one, Fault.NO_CASE)
-        elif judged is Judged.ANSWER:
-            self._end(one, message_id, None, reply)
-        else:
-            self._end(one, message_id, FAULTS[judged])
-
-    def _end(self, one: _Socket, message_id: int, fault: Fault | None, reply: bytes = b"") -> None:
-        """Tell of one question."""
-        token = one.waiting[message_id][0].send.token
-        self._leave(one, message_id)
-        if fault is None:
-            self._outcome.replied(token, reply)
-        else:
-            self._outcome.failed(token, fault)
-
-    def _leave(self, one: _Socket, message_id: int) -> None:
-        one.waiting.pop(message_id, None)
-        if one in self._retired and not one.waiting:
-            self._retired.discard(one)
-            self._close(one)
+    def _pass_over(self, one: _Socket) -> None:
+        """A reply that answers nothing."""
+        self._on_stranger()
+        one.strangers += 1
+        if one.strangers > STRANGERS_MAX + one.uses:  # somebody is guessing
+            self._give_up(one, Fault.NO_CASE)
 
     def _give_up(self, one: _Socket, fault: Fault) -> None:
         """Close a socket and tell of all its questions."""
@@ -208,5 +204,5 @@ class UdpPool:
         self._retired.discard(one)
         self._close(one)
         lost, one.waiting = one.waiting, {}
-        for exchange, _ in lost.values():
-            self._outcome.failed(exchange.send.token, fault)
+        for exchange in lost.values():
+            self._outcome.failed(exchange.token, fault)
