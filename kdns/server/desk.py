@@ -17,6 +17,9 @@ from kdns.server.upstreams import SWEEP_SECONDS, Manners, Upstreams
 from kdns.wire.outside import Ask, Told
 
 IDLE_SWEEP_SECONDS = 1.0  # while nothing is under way: connections are closed to the second
+# A resolver that wants to be woken sooner has to wait so long: under load something is always due in a moment, and
+# the loop rounds what is less than a millisecond to nothing at all. A tenth of the shortest hedge delay.
+WAKE_SECONDS = 0.005
 
 Tell = Callable[[int, Told], None]
 
@@ -145,7 +148,7 @@ class Desk(Generic[R]):
             if self._alarm is not None:
                 self._alarm.cancel()
             self._alarm_at = wake_at
-            self._alarm = self._loop.call_later(max(0.0, wake_at - now), self._wake)
+            self._alarm = self._loop.call_later(max(WAKE_SECONDS, wake_at - now), self._wake)
         sweep_at = now + (SWEEP_SECONDS if len(self.upstreams) else IDLE_SWEEP_SECONDS)
         if self._sweeping is None or sweep_at + SWEEP_SECONDS < self._sweep_at:
             if self._sweeping is not None:

@@ -82,12 +82,15 @@ class _Buffers:
         at = i * CONTROL_OCTETS
         return self.addresses[i * ADDRESS_OCTETS : (i + 1) * ADDRESS_OCTETS], self.control[at : at + control_octets]
 
-    def address(self, origin: _Origin, reply: bytes) -> None:
-        """Lay out one reply as the first message."""
-        self.addresses[:ADDRESS_OCTETS], self.control[: len(origin[1])] = origin
-        self.octets[: len(reply)] = reply
-        self.lengths[1] = len(reply)
-        self._longs[_CONTROL_LENGTH_AT] = len(origin[1])
+    def put(self, i: int, origin: _Origin, reply: bytes) -> None:
+        """Lay out message i: a reply, and where it goes."""
+        address, control = origin
+        self.addresses[i * ADDRESS_OCTETS : (i + 1) * ADDRESS_OCTETS] = address
+        self.octets[i * STRIDE : i * STRIDE + len(reply)] = reply
+        self.lengths[2 * i + 1] = len(reply)
+        if control:
+            self.control[i * CONTROL_OCTETS : i * CONTROL_OCTETS + len(control)] = control
+        self._longs[_LONGS * i + _CONTROL_LENGTH_AT] = len(control)
 
     def _fill(self, with_control: bool) -> None:
         octets, addresses = _address_of(self.octets), _address_of(self.addresses)
@@ -124,7 +127,8 @@ class UdpServer:
         self._outside = outside
         self.waiting = 0
         self._buffers = _Buffers(wildcard)
-        self._late = _Buffers(wildcard, 1)  # for a reply that goes out by itself, while a batch may be in the other
+        self._late = _Buffers(wildcard)  # for replies that were waited for, while a batch may be in the other
+        self._unsent: list[tuple[_Origin, bytes]] = []  # of those
         self._interface_at = _INTERFACE_AT[sock.family] if wildcard else None
         self._slots = [(i * STRIDE, 2 * i + 1) for i in range(BATCH)]
 
@@ -219,12 +223,22 @@ class UdpServer:
             start = i + 1
 
     def _send_late(self, origin: _Origin, reply: bytes) -> None:
-        """Send a reply that was waited for."""
-        self.waiting -= 1
-        self._late.address(origin, reply)
-        if self._interface_at is not None:
-            _clear_interfaces(self._late, 1, self._interface_at)
-        self._send_run(self._late, 0, 1)
+        """Send a reply that was waited for, together with those that come with it."""
+        if not self._unsent and self._outside is not None:
+            self._outside.when_told(self._flush)
+        self._unsent.append((origin, reply))
+
+    def _flush(self) -> None:
+        """Send the replies that were waited for."""
+        unsent, self._unsent = self._unsent, []
+        self.waiting -= len(unsent)
+        for start in range(0, len(unsent), BATCH):
+            batch = unsent[start : start + BATCH]
+            for i, (origin, reply) in enumerate(batch):
+                self._late.put(i, origin, reply)
+            if self._interface_at is not None:
+                _clear_interfaces(self._late, len(batch), self._interface_at)
+            self._send_run(self._late, 0, len(batch))
 
     def _send_run(self, buffers: _Buffers, start: int, end: int) -> None:
         while start < end:

@@ -7,6 +7,9 @@ connected. Whoever finds out a port has won those 15 bits only for one of up to 
 for each question, and for USES_MAX questions or AGE_SECONDS at most. A socket at which too many foreign replies
 arrive is given up at once, and its questions are asked over TCP.
 
+What is asked in one turn of the loop is sent at its end, all at once: a server that has been woken for the first
+question is still awake for the others, and to wake it costs more than to send.
+
 Connected sockets also hear what ICMP has to say: a closed port or a missing route is a fault at once. Not here: what
 a reply must be to count (kdns.wire.upstream), time-outs (kdns.server.upstreams).
 """
@@ -79,6 +82,7 @@ class UdpPool:
         self._on_stranger = on_stranger
         self._open: list[_Socket | None] = [None] * SOCKETS_MAX
         self._retired: set[_Socket] = set()
+        self._unsent: list[tuple[_Socket, Exchange, bytes]] = []  # until the end of this turn of the loop
 
     def send(self, exchange: Exchange, now: float) -> None:
         """Send a question; what becomes of it is told, maybe at once."""
@@ -96,13 +100,23 @@ class UdpPool:
             message_id = self._draw(ID_BITS)
         one.uses += 1
         waiting[message_id] = exchange
-        try:
-            one.sock.send(exchange.message(message_id, one))
-        except BlockingIOError:
-            one.leave(exchange)
-            self._outcome.failed(exchange.token, Fault.NO_ROOM)
-        except OSError as error:  # of this message, or what ICMP said of an earlier one: the socket is spent
-            self._give_up(one, fault_of(error))
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append((one, exchange, exchange.message(message_id, one)))
+
+    def _flush(self) -> None:
+        """Send what this turn of the loop has brought."""
+        unsent, self._unsent = self._unsent, []
+        for one, exchange, message in unsent:
+            if exchange.is_over or one.is_closed:
+                continue
+            try:
+                one.sock.send(message)
+            except BlockingIOError:
+                one.leave(exchange)
+                self._outcome.failed(exchange.token, Fault.NO_ROOM)
+            except OSError as error:  # of this message, or what ICMP said of an earlier one: the socket is spent
+                self._give_up(one, fault_of(error))
 
     def sweep(self, now: float) -> None:
         """Close what has been idle for long."""
@@ -119,6 +133,7 @@ class UdpPool:
                 self._close(one)
         self._open = [None] * SOCKETS_MAX
         self._retired.clear()
+        self._unsent.clear()
 
     @property
     def sockets(self) -> int:

@@ -29,6 +29,9 @@ class Outside(Protocol):
     def ask(self, ask: Ask, on_told: Callable[[Told], None]) -> bool:
         """Whether the question was taken; `on_told` is called once then, and never otherwise."""
 
+    def when_told(self, callback: Callable[[], None]) -> None:
+        """For an `on_told`: have this called once the others have been told that are to be told now."""
+
 
 def hand_over(outside: Outside | None, pending: Pending, send: Callable[[bytes], None]) -> bytes | None:
     """Ask for what a query waits for; its reply goes to `send`, later.

@@ -84,6 +84,10 @@ class FakeOutside:
     def __init__(self) -> None:
         self.asked: list[tuple[Ask, Callable[[Told], None]]] = []
         self.is_full = False
+        self.afterwards: list[Callable[[], None]] = []
+
+    def when_told(self, callback: Callable[[], None]) -> None:
+        self.afterwards.append(callback)
 
     def ask(self, ask: Ask, on_told: Callable[[Told], None]) -> bool:
         if not self.is_full:
@@ -94,6 +98,8 @@ class FakeOutside:
         """Answer one of those that wait, the oldest one by default."""
         ask, on_told = self.asked.pop(at)
         on_told(answering(ask, *answer, **rest))
+        while self.afterwards:
+            self.afterwards.pop()()
 
 
 def _record(line: str) -> dns.rrset.RRset:

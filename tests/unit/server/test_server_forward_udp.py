@@ -85,7 +85,7 @@ def test_a_port_that_closes_is_a_fault_for_all_that_wait_there() -> None:
     upstream = ScriptedUpstream(lambda _: None)
     with Stand(draw=Random(1).getrandbits) as stand:
         tokens = [stand.ask(upstream.port) for _ in range(3)]
-        upstream.wait_for_queries(3)
+        stand.run_until(lambda: len(upstream.asked) == 3)
         upstream.close()
         last = stand.ask(upstream.port)
         assert stand.outcome(last) is Fault.REFUSED
