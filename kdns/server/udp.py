@@ -19,16 +19,18 @@ import mmap
 import socket
 import sys
 import time
+from collections.abc import Callable
 from errno import EAGAIN, EINTR
 from functools import partial
 from struct import Struct
 
 from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.form import form_of
-from kdns.answer.outside import Pending
+from kdns.answer.outside import SHED, Pending
 from kdns.answer.responder import SERIAL_OCTETS, Client, Responder
 from kdns.observe.counters import SEND_FAILED
 from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed
+from kdns.wire.outside import Told
 from kdns.wire.query import HEADER_OCTETS
 
 BATCH = 64  # more gains nothing measurable; fewer costs system calls under load
@@ -159,7 +161,8 @@ class UdpServer:
                 question, payload = form[0].lower(), form[1]
                 entry = get(question) or kept(question, payload, False)
             if entry is None:
-                length = self._respond(base, size)
+                passed = self._pass_on(base, size, question, payload) if form is not None else None
+                length = self._respond(base, size) if passed is None else passed
                 if not length:
                     dropped.append(length_at >> 1)
             else:
@@ -179,6 +182,28 @@ class UdpServer:
                 counts[counter] += 1
             lengths[length_at] = length
         return dropped
+
+    def _pass_on(self, base: int, size: int, question: bytes, payload: int) -> int | None:
+        """Pass on a plain query for outside; the length of the reply, 0 for none now; None if it is not plain."""
+        responder, outside = self._responder, self._outside
+        passing = responder.passing(question, payload, size)
+        if passing is None or outside is None:
+            return None
+        i, message = base // STRIDE, self._buffers.octets[base : base + size]
+        client = self._client(i)
+        ask = passing.ask(question, client[0])
+        finish = partial(responder.passed, passing, ask, message, payload, client)
+        if not outside.ask(ask, partial(self._pass_back, finish, self._buffers.origin(i))):
+            return self._write(i, finish(SHED))
+        self.waiting += 1
+        return 0
+
+    def _pass_back(self, finish: Callable[[Told], bytes | None], origin: _Origin, told: Told) -> None:
+        reply = finish(told)
+        if reply is None:
+            self.waiting -= 1
+        else:
+            self._send_late(origin, reply)
 
     def _respond(self, base: int, size: int) -> int:
         """Answer a query that has no kept reply; the length of the reply, 0 for none now."""

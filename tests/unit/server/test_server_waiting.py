@@ -11,6 +11,7 @@ from kdns.observe.querylog import Exchange
 from kdns.server.udp import BATCH
 from kdns.server.waiting import hand_over, observed
 from kdns.wire.iana import EDE
+from kdns.wire.outside import Source
 from tests.support.engines import Served
 from tests.support.forwarding import FakeOutside, answering, forwarding
 from tests.support.loopback import Server, ask, client, has_ipv6, receive_all
@@ -48,7 +49,7 @@ def test_a_reply_comes_when_it_is_told(served: Served, outside: FakeOutside) -> 
 def test_what_is_kept_is_answered_from_then_on(served: Served, outside: FakeOutside) -> None:
     with Server(served.responder, outside=outside) as server, client(server) as one:
         ask(server, one, query(WWW))
-        outside.tell(ANSWER, keep=60)
+        outside.tell(ANSWER, keep=60, source=Source.CACHE_SUCCESS)
         receive_all(one)
         for edns in (b"", opt()):
             [reply] = ask(server, one, query(WWW, ident=8, edns=edns))
