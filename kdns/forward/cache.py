@@ -14,6 +14,8 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from math import inf
 
+import msgspec
+
 from kdns.forward.reply import Answer
 from kdns.forward.values import CacheSpec
 from kdns.wire.lifetime import STALE_TTL, Kind, Limits
@@ -28,6 +30,7 @@ USES_MAX = 3  # S3-FIFO's: the most rounds that an entry stays without being ask
 SMALL_SHARE = 10  # S3-FIFO's: one in ten places is for newcomers
 
 Key = tuple[bytes, int]
+_SUCCESS, _DENIAL = Kind.SUCCESS, Kind.DENIAL  # reading a member of an enumeration costs more than comparing it
 _NO_GHOST = object()
 
 
@@ -127,8 +130,8 @@ class AnswerCache:
 
     def store(self, key: Key, answer: Answer, now: float) -> tuple[Answer, int]:
         """Keep an answer, if it may be. Returns what is to be told, and the seconds for which it may be kept."""
-        kind, seconds = answer.lifetime
-        shelf = self.success if kind is Kind.SUCCESS else self.denial if kind is Kind.DENIAL else None
+        kind, seconds = answer.lifetime.kind, answer.lifetime.seconds
+        shelf = self.success if kind is _SUCCESS else self.denial if kind is _DENIAL else None
         if shelf is None or not self._may_keep(key[0][:-4], shelf):
             return answer, 0
         answer = self._bounded(answer, shelf)
@@ -236,5 +239,4 @@ def _aged(answer: Answer, seconds: int) -> Answer:
 
 
 def _with_ttls(answer: Answer, ttls: tuple[int, ...]) -> Answer:
-    rcode, flags, body, counts, ttl_at, _, lifetime, is_truncated = answer
-    return Answer(rcode, flags, age(body, ttl_at, ttls, 0), counts, ttl_at, ttls, lifetime, is_truncated)
+    return msgspec.structs.replace(answer, body=age(answer.body, answer.ttl_at, ttls, 0), ttls=ttls)

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from kdns.forward.flights import Attempt, Flight
 from kdns.forward.health import HEDGE_MAX, PROBE_TIMEOUT, Rank, Upstream
@@ -36,9 +38,11 @@ ORPHANS_MAX = 512
 # Nobody answered at all. Other faults are answers of a kind, or our own.
 _SILENT = frozenset((Fault.REFUSED, Fault.UNREACHABLE, Fault.TIMEOUT, Fault.BROKEN, Fault.TLS))
 _WANTS_TCP = frozenset((Fault.TRUNCATED, Fault.NO_CASE))
+# Reading a member of an enumeration costs more than comparing it.
+_UDP, _GOOD = Transport.UDP, Rank.GOOD
 
 
-class Outcome(NamedTuple):
+class Outcome(msgspec.Struct, frozen=True):
     """What a flight has come to. answer: None if no upstream gave one. is_over: if not, `stale_at` has passed."""
 
     flight: Flight
@@ -79,7 +83,7 @@ class Exchange:
         if flight is None:
             return None
         answer = read_reply(reply, flight.question, flight.group.limits)
-        if answer is not None and answer.is_truncated and attempt.transport is Transport.UDP:
+        if answer is not None and answer.is_truncated and attempt.transport is _UDP:
             return self._over_tcp(flight, attempt, now, out)
         if answer is None or answer.is_truncated:
             return self._next(flight, now, out)
@@ -98,7 +102,7 @@ class Exchange:
         flight = self._flight(token, attempt, now)
         if flight is None:
             return None
-        if fault in _WANTS_TCP and attempt.transport is Transport.UDP:
+        if fault in _WANTS_TCP and attempt.transport is _UDP:
             return self._over_tcp(flight, attempt, now, out)
         if fault is Fault.NO_EDNS and attempt.with_edns:
             return self._again(flight, attempt, now, out)
@@ -197,7 +201,7 @@ class Exchange:
         flight.sends += 1
         upstream.requests += 1
         # Over TCP nobody can guess, and letter case need not tell.
-        is_udp = transport is Transport.UDP
+        is_udp = transport is _UDP
         question = randomise_case(flight.question, self._rng) if is_udp else flight.question
         out.append(
             Send(token, upstream.index, transport, question, flight.flags, flight.dnssec_ok, with_edns, self._timeout)
@@ -232,7 +236,7 @@ class Exchange:
 
     def _probe(self, upstream: Upstream, now: float, out: list[Action]) -> None:
         """Probe it if it is in doubt, one probe at a time."""
-        if upstream.rank is Rank.GOOD or upstream.is_probed:
+        if upstream.rank is _GOOD or upstream.is_probed:
             return
         if now < upstream.probe_at:
             self._timers.set(upstream, upstream.probe_at)

@@ -7,7 +7,9 @@ refresh what is kept, which are counted as waiting too. Not here: what a flight 
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from kdns.forward.health import Upstream
 from kdns.forward.values import Transport
@@ -92,7 +94,7 @@ class Flight:
         self.sent = self.refusal = None
 
 
-class Attempt(NamedTuple):
+class Attempt(msgspec.Struct, frozen=True):
     """One message to an upstream. flight: None for a probe; one that does not list it waits for it no more."""
 
     flight: Flight | None

@@ -265,8 +265,8 @@ class Resolver:
 
     def _settle(self, outcome: Outcome, now: float, out: list[Action]) -> None:
         """Tell those who wait what has become of their flight."""
-        flight, answer, is_over = outcome
-        if not is_over:
+        flight, answer = outcome.flight, outcome.answer
+        if not outcome.is_over:
             self._lose_patience(flight, now, out)
             return
         self._land(flight)

@@ -17,26 +17,21 @@ _NOTHING = (b"", (0, 0, 0))
 
 def fresh(number: int, answer: Answer, source: Source, keep: int = 0, cache: CacheSpec | None = None) -> Told:
     """An answer that a worker may keep for `keep` seconds, as the `cache` line says."""
-    rcode, flags, body, counts, ttl_at, ttls, _, _ = answer
-    if cache is None or not keep:
-        return Told(number, rcode, flags, body, counts, ttl_at, ttls, 0, 0, source)
-    hits, keeps_ttls = cache.prefetch_hits, cache.keeps_ttls
-    return Told(number, rcode, flags, body, counts, ttl_at, ttls, keep, hits, source, keeps_ttls=keeps_ttls)
+    hits, keeps_ttls = (cache.prefetch_hits, cache.keeps_ttls) if cache is not None and keep else (0, False)
+    return _told(number, answer, keep, hits, source, keeps_ttls=keeps_ttls)
 
 
 def stale(number: int, answer: Answer) -> Told:
     """What has expired stands in; it is not kept, for the next answer may be a fresh one."""
-    rcode, flags, body, counts, ttl_at, ttls, _, _ = answer
-    why = EDE.STALE_NXDOMAIN if rcode == Rcode.NXDOMAIN else EDE.STALE_ANSWER
-    return Told(number, rcode, flags, body, counts, ttl_at, ttls, source=Source.STALE, ede=why)
+    why = EDE.STALE_NXDOMAIN if answer.rcode == Rcode.NXDOMAIN else EDE.STALE_ANSWER
+    return _told(number, answer, source=Source.STALE, ede=why)
 
 
 def failure(number: int, answer: Answer | None, is_cached: bool, keep: int) -> Told:
     """No upstream could answer. answer: the last of those that said so, whose words are passed on."""
     if answer is not None:
-        rcode, flags, body, counts, ttl_at, ttls, _, _ = answer
         why = EDE.CACHED_ERROR if is_cached else NO_EDE
-        return Told(number, rcode, flags, body, counts, ttl_at, ttls, keep, source=Source.FAILURE, ede=why)
+        return _told(number, answer, keep, source=Source.FAILURE, ede=why)
     why = EDE.CACHED_ERROR if is_cached else EDE.NO_REACHABLE_AUTHORITY
     return _failed(number, Rcode.SERVFAIL, why, "no upstream answered", keep)
 
@@ -49,6 +44,16 @@ def shed(number: int, reason: Shed) -> Told:
 def not_ours(number: int) -> Told:
     """No `forward` line covers the name."""
     return _failed(number, Rcode.REFUSED, EDE.NOT_AUTHORITATIVE, "no upstream for this name")
+
+
+def _told(
+    number: int, answer: Answer, keep: int = 0, prefetch_hits: int = 0, source: Source = Source.UPSTREAM,
+    ede: int = NO_EDE, keeps_ttls: bool = False,
+) -> Told:
+    return Told(
+        number, answer.rcode, answer.flags, answer.body, answer.counts, answer.ttl_at, answer.ttls, keep,
+        prefetch_hits, source, ede, "", keeps_ttls,
+    )  # fmt: skip
 
 
 def _failed(number: int, rcode: int, why: int, text: str, keep: int = 0) -> Told:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+import msgspec
+
 from kdns.wire.name import ROOT
 from kdns.wire.outside import Told
 
@@ -141,7 +143,7 @@ class Fault(Enum):
     NO_ROOM = "no descriptor or memory left here"
 
 
-class Send(NamedTuple):
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Ask an upstream. What becomes of it is told with `token`.
 
     upstream: index into the resolver's `upstreams`. question: with the letter case to be sent.
@@ -164,7 +166,7 @@ class Cancel(NamedTuple):
     token: int
 
 
-class Tell(NamedTuple):
+class Tell(msgspec.Struct, frozen=True, gc=False):
     """Tell a worker. worker: as it was given with the question."""
 
     worker: int

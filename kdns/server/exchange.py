@@ -67,10 +67,11 @@ class Exchange:
 
     def message(self, message_id: int, home: Home) -> bytes:
         """What is sent under this ID, from there."""
-        _, _, _, question, flags, dnssec_ok, with_edns, _ = self.send
+        send = self.send
         self.home = home
-        self.sent = Sent(message_id, question, with_edns)
-        return build_query(message_id, question, flags, PAYLOAD_OCTETS if with_edns else 0, dnssec_ok)
+        self.sent = Sent(message_id, send.question, send.with_edns)
+        payload = PAYLOAD_OCTETS if send.with_edns else 0
+        return build_query(message_id, send.question, send.flags, payload, send.dnssec_ok)
 
 
 # What a reply that is no answer says; a MISMATCH says nothing.

@@ -24,7 +24,9 @@ from kdns.forward.values import Fault
 from kdns.server.exchange import FAULTS, ID_BITS, Draw, Endpoint, Exchange, Outcome, fault_of
 from kdns.wire.upstream import Judged, judge
 
-SOCKETS_MAX = 16  # open for new questions: each costs a descriptor and 1 kB of kernel memory
+_PLACE_BITS = 4
+SOCKETS_MAX = 1 << _PLACE_BITS  # open for new questions: each costs a descriptor and 1 kB of kernel memory
+_ID_MASK = (1 << ID_BITS) - 1
 USES_MAX = 64  # questions of one socket: opening and closing one costs 10 us, which they share
 AGE_SECONDS = 5.0  # in which a socket takes questions
 # Sockets that take no more and still wait for replies. Beyond that (an upstream that is silent under load) old ones
@@ -86,8 +88,9 @@ class UdpPool:
 
     def send(self, exchange: Exchange, now: float) -> None:
         """Send a question; what becomes of it is told, maybe at once."""
+        drawn = self._draw(ID_BITS + _PLACE_BITS)
         try:
-            one = self._socket(now)
+            one = self._socket(drawn >> ID_BITS, now)
         except OSError as error:
             self._outcome.failed(exchange.token, fault_of(error))
             return
@@ -95,7 +98,7 @@ class UdpPool:
         if len(waiting) >= WAITING_MAX:
             self._outcome.failed(exchange.token, Fault.NO_ROOM)
             return
-        message_id = self._draw(ID_BITS)
+        message_id = drawn & _ID_MASK
         while message_id in waiting:
             message_id = self._draw(ID_BITS)
         one.uses += 1
@@ -145,9 +148,8 @@ class UdpPool:
         self._retired.discard(one)
         self._close(one)
 
-    def _socket(self, now: float) -> _Socket:
-        """One for the next question. Raises OSError."""
-        place = self._draw(ID_BITS) % SOCKETS_MAX
+    def _socket(self, place: int, now: float) -> _Socket:
+        """The one at a place, for the next question. Raises OSError."""
         one = self._open[place]
         if one is not None and (not one.is_used_up(now) or len(self._retired) >= RETIRED_MAX):
             return one

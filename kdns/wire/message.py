@@ -15,6 +15,8 @@ from functools import lru_cache
 from struct import Struct, error
 from typing import NamedTuple
 
+import msgspec
+
 from kdns.wire.builder import MAX_MESSAGE_OCTETS, MessageBuilder, opt_record
 from kdns.wire.iana import RRClass, RRType
 from kdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, ROOT
@@ -104,7 +106,7 @@ class Message(NamedTuple):
     rcode: int
 
 
-class Layout(NamedTuple):
+class Layout(msgspec.Struct, frozen=True, gc=False):
     """Where things stand in a message.
 
     ttl_at, ttls: offset and value of each record's TTL, the OPT record left out; of three `counts` as well.

@@ -15,7 +15,7 @@ from kdns.forward.policy import Choice
 from kdns.forward.reply import read_reply
 from kdns.forward.timers import Timers
 from kdns.forward.values import Policy, Transport
-from kdns.wire.lifetime import Kind, Limits
+from kdns.wire.lifetime import Kind, Lifetime, Limits
 from kdns.wire.query import AD_BIT
 from tests.unit.forward.messages import OPT, address, nxdomain, question, record, reply, upstream
 
@@ -165,7 +165,7 @@ def test_a_reply_is_cut_behind_its_question_and_before_its_opt() -> None:
     assert found is not None
     assert found.body == record(60)
     assert (found.counts, found.ttl_at, found.ttls) == ((1, 0, 0), (6,), (60,))
-    assert found.lifetime == (Kind.SUCCESS, 60)
+    assert found.lifetime == Lifetime(Kind.SUCCESS, 60)
 
 
 def test_only_ra_and_ad_of_a_header_are_passed_on() -> None:
