@@ -34,29 +34,24 @@ _SUCCESS, _DENIAL = Kind.SUCCESS, Kind.DENIAL  # reading a member of an enumerat
 _NO_GHOST = object()
 
 
-class Entry:
-    """One kept reply. answer: TTLs as of `stored`. hits: in a row with no gap that is too long."""
+class Entry(msgspec.Struct, eq=False):
+    """One kept reply. answer: TTLs as of `stored`; aged: as of `aged_seconds` later. is_aging: TTLs count down.
 
-    __slots__ = (
-        "_aged",
-        "_aged_seconds",
-        "answer",
-        "expires",
-        "hits",
-        "is_aging",
-        "is_live",
-        "key",
-        "last_hit",
-        "shelf",
-        "stored",
-        "uses",
-    )
+    hits: in a row with no gap that is too long. is_live: it was not dropped.
+    """
 
-    def __init__(self, key: Key, shelf: Shelf, is_aging: bool = True) -> None:
-        self.key, self.shelf, self.is_aging = key, shelf, is_aging
-        self.uses = self.hits = 0
-        self.last_hit = -inf
-        self.is_live = True
+    key: Key
+    shelf: Shelf
+    is_aging: bool
+    answer: Answer
+    aged: Answer
+    stored: float
+    expires: float
+    aged_seconds: int = 0
+    uses: int = 0
+    hits: int = 0
+    last_hit: float = -inf
+    is_live: bool = True
 
     def is_young(self, now: float) -> bool:
         """Whether most of its time is left: then some other worker's prefetch has just brought it."""
@@ -64,17 +59,17 @@ class Entry:
 
     def fill(self, answer: Answer, now: float, seconds: int) -> None:
         """It is this from now on, for so many seconds."""
-        self.answer = self._aged = answer
-        self._aged_seconds = 0
+        self.answer = self.aged = answer
+        self.aged_seconds = 0
         self.stored, self.expires = now, now + seconds
 
     def at(self, now: float) -> Answer:
         """The answer with the TTLs of now, which are those of then where TTLs are kept."""
         seconds = int(now - self.stored) if self.is_aging else 0
-        if seconds != self._aged_seconds:
-            self._aged = _aged(self.answer, seconds)
-            self._aged_seconds = seconds
-        return self._aged
+        if seconds != self.aged_seconds:
+            self.aged = _aged(self.answer, seconds)
+            self.aged_seconds = seconds
+        return self.aged
 
     def stale(self) -> Answer:
         """The answer with the TTLs of one that has expired: no more than they were."""
@@ -136,7 +131,7 @@ class AnswerCache:
             return answer, 0
         answer = self._bounded(answer, shelf)
         if len(answer.body) <= BODY_MAX_OCTETS:
-            self._keep(key, shelf).fill(answer, now, seconds)
+            self._keep(key, shelf, answer, now, seconds)
         return answer, seconds
 
     def _may_keep(self, name: bytes, shelf: Shelf) -> bool:
@@ -153,16 +148,17 @@ class AnswerCache:
             return answer
         return _with_ttls(answer, tuple([min(most, max(least, ttl)) for ttl in answer.ttls]))
 
-    def _keep(self, key: Key, shelf: Shelf) -> Entry:
+    def _keep(self, key: Key, shelf: Shelf, answer: Answer, now: float, seconds: int) -> None:
         entry = self._known.get(key)
-        if entry is not None and entry.shelf is shelf:
-            return entry
         if entry is not None:
+            if entry.shelf is shelf:
+                entry.fill(answer, now, seconds)
+                return
             self._drop(entry)
-        entry = self._known[key] = Entry(key, shelf, not self.spec.keeps_ttls)
+        entry = Entry(key, shelf, not self.spec.keeps_ttls, answer, answer, now, now + seconds)
+        self._known[key] = entry
         for lost in shelf.put(entry):
             del self._known[lost.key]
-        return entry
 
     def _drop(self, entry: Entry) -> None:
         del self._known[entry.key]

@@ -34,11 +34,14 @@ class Route:
         self.upstreams = upstreams
         self.choice = Choice(spec.policy, upstreams, spec.is_failing_fast, rng)
         self.failover = FAILING.union(spec.failover)
+        self._may_pass_on = bool(spec.next_rcodes) or spec.next_on_nodata
         self.flights = 0
         self.rejected = 0  # for max_concurrent
 
     def passes_on(self, answer: Answer) -> bool:
         """Whether the next line that fits is asked after this answer (`next`)."""
+        if not self._may_pass_on:
+            return False
         if answer.rcode in self.spec.next_rcodes:
             return True
         return self.spec.next_on_nodata and answer.rcode == Rcode.NOERROR and not answer.counts[0]

@@ -212,7 +212,8 @@ class Resolver:
             self._start(flight, now, out)
 
     def _flight(self, group: Group, route: Route, key: FlightKey, ask: Ask, now: float) -> Flight:
-        flight = Flight(key, group, route, ask.flags & (RD_BIT | CD_BIT), ask.dnssec_ok, now + self._limits.patience)
+        flags, deadline = ask.flags & (RD_BIT | CD_BIT), now + self._limits.patience
+        flight = Flight(key, key[1], group, route, flags, ask.dnssec_ok, deadline)
         self._flights[key] = flight
         route.flights += 1
         self.counts.flights += 1

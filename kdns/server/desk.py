@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from kdns.forward.values import Action, Cancel, Fault, Send, UpstreamSpec
+from kdns.forward.values import Action, Fault, Send, Tell, UpstreamSpec
 from kdns.server.upstreams import SWEEP_SECONDS, Manners, Upstreams
 from kdns.wire.outside import Ask, Told
 
@@ -21,7 +21,7 @@ IDLE_SWEEP_SECONDS = 1.0  # while nothing is under way: connections are closed t
 # the loop rounds what is less than a millisecond to nothing at all. A tenth of the shortest hedge delay.
 WAKE_SECONDS = 0.005
 
-Tell = Callable[[int, Told], None]
+TellWorker = Callable[[int, Told], None]
 
 
 class Listed(Protocol):
@@ -67,13 +67,13 @@ class Desk(Generic[R]):
         loop: asyncio.AbstractEventLoop,
         resolver: R,
         manners: Mapping[UpstreamSpec, Manners],
-        tell: Tell,
+        tell: TellWorker,
         on_trouble: Callable[[UpstreamSpec, str], None],
     ) -> None:
         self._loop = loop
         self.resolver = resolver
         self.upstreams = Upstreams(loop, self, manners, on_trouble)
-        self._tell = tell
+        self._tell_worker = tell
         self._todo: deque[Action] = deque()
         self._is_doing = False
         self._is_turn_ending = False
@@ -132,12 +132,12 @@ class Desk(Generic[R]):
         self._set_timers(time.monotonic())
 
     def _carry_out(self, action: Action, now: float) -> None:
-        if isinstance(action, Send):
+        if isinstance(action, Tell):
+            self._tell_worker(action.worker, action.told)
+        elif isinstance(action, Send):
             self.upstreams.send(action, self.resolver.upstreams[action.upstream].spec, now)
-        elif isinstance(action, Cancel):
-            self.upstreams.cancel(action.token)
         else:
-            self._tell(action.worker, action.told)
+            self.upstreams.cancel(action.token)
 
     def _set_timers(self, now: float) -> None:
         """Be woken in time. A timer that rings too early costs less than one that is set anew for each question."""

@@ -101,13 +101,21 @@ def test_silence_is_a_time_out() -> None:
 
 
 def test_of_what_was_cancelled_nothing_is_told() -> None:
-    with ScriptedUpstream(answered) as upstream, Stand() as stand:
-        gone = stand.ask(upstream.port)
-        stand.turn()
+    held: list[Asked] = []
+
+    def script(asked: Asked) -> list[bytes]:
+        if asked.name.startswith("gone"):
+            held.append(asked)
+            return []
+        upstream.send(held[0].answer("192.0.2.7"), held[0].source)
+        return [asked.answer("192.0.2.1")]
+
+    with ScriptedUpstream(script) as upstream, Stand() as stand:
+        gone = stand.ask(upstream.port, name="gone.example.org")
+        stand.run_until(lambda: bool(held))
         stand.upstreams.cancel(gone)
         stand.upstreams.cancel(gone)
         assert stand.addresses(stand.ask(upstream.port)) == ["192.0.2.1"]
-        upstream.wait_for_queries(2)
         assert gone not in stand.outcomes
 
 
