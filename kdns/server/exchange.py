@@ -11,6 +11,8 @@ import ssl
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from kdns.forward.values import Fault, Send
 from kdns.wire.message import PAYLOAD_OCTETS, build_query
 from kdns.wire.upstream import Judged, Sent
@@ -47,23 +49,20 @@ class Home(Protocol):
         """Nobody waits for it any more: forget it."""
 
 
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """A question under way.
 
     token: the resolver's. deadline: monotonic seconds. sent: what a reply is held against, home: where it is waited
     for, once it is sent. tries: connections that it has been sent over. is_over: nobody waits any more.
     """
 
-    __slots__ = ("deadline", "home", "is_over", "send", "sent", "token", "tries")
-
-    def __init__(self, send: Send, deadline: float) -> None:
-        self.send = send
-        self.token = send.token
-        self.deadline = deadline
-        self.tries = 0
-        self.is_over = False
-        self.home: Home | None = None
-        self.sent = _UNSENT
+    send: Send
+    token: int
+    deadline: float
+    tries: int = 0
+    is_over: bool = False
+    home: Home | None = None
+    sent: Sent = _UNSENT
 
     def message(self, message_id: int, home: Home) -> bytes:
         """What is sent under this ID, from there."""

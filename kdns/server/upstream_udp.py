@@ -3,9 +3,10 @@
 How hard it is to forge a reply (RFC 5452 section 9): the guess must hit the ID (16 bits), the source port that the
 kernel drew for the socket (of 28,232 by default, nearly 15 bits), and the letter case of the name (0x20, a bit for
 each letter; kdns.forward draws it); and it must come from the upstream's own address and port, for the sockets are
-connected. Whoever finds out a port has won those 15 bits only for one of up to SOCKETS_MAX sockets, as chance decides
-for each question, and for USES_MAX questions or AGE_SECONDS at most. A socket at which too many foreign replies
-arrive is given up at once, and its questions are asked over TCP.
+connected. ID, socket and letter case are drawn of the operating system's random bits (kdns.server.draws). Whoever
+finds out a port has won those 15 bits only for one of up to SOCKETS_MAX sockets, as chance decides for each question,
+and for USES_MAX questions or AGE_SECONDS at most. A socket at which too many foreign replies arrive is given up at
+once, and its questions are asked over TCP.
 
 What is asked in one turn of the loop is sent at its end, all at once: a server that has been woken for the first
 question is still awake for the others, and to wake it costs more than to send.

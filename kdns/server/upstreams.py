@@ -82,7 +82,7 @@ class Upstreams:
             self.tallies.no_room += 1
             self._outcome.failed(send.token, Fault.NO_ROOM)
             return
-        exchange = self._exchanges[send.token] = Exchange(send, now + send.timeout)
+        exchange = self._exchanges[send.token] = Exchange(send, send.token, now + send.timeout)
         pool: UdpPool | StreamPool | None = self._udp.get(upstream) if send.transport is Transport.UDP else None
         try:
             pool = pool or self._pool(upstream, send.transport)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from kdns.forward.fairness import Room, Shed, TopClients
 from kdns.forward.values import CacheSpec, Limits
 from kdns.wire.iana import EDE, Rcode
@@ -118,6 +121,28 @@ def test_room_is_empty_again_when_all_have_left() -> None:
     assert room.loser() is None
     assert not room._levels
     assert not room._waiting
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3)), max_size=80))
+def test_the_loser_is_the_oldest_of_whoever_has_most_however_full_it_was(steps: list[tuple[bool, int]]) -> None:
+    """The order of clients is kept only while it is tight: it must be right whenever it is needed."""
+    room: Room[int] = Room(8, 8)
+    waiting: dict[bytes, list[int]] = {b"%d" % client: [] for client in range(4)}
+    for number, (enters, who) in enumerate(steps):
+        client = b"%d" % who
+        own = waiting[client]
+        if enters and room.refusal(client) is None:
+            loser = room.loser()
+            if loser is not None:
+                most = max(map(len, waiting.values()))
+                (loses,) = [other for other, theirs in waiting.items() if theirs[:1] == [loser]]
+                assert len(waiting[loses]) == most
+                room.leave(loses, waiting[loses].pop(0))
+            room.enter(client, number)
+            own.append(number)
+        elif not enters and own:
+            room.leave(client, own.pop(0))
+        assert len(room) == sum(map(len, waiting.values())) <= 8
 
 
 def test_the_top_clients_are_right_within_their_slack() -> None:

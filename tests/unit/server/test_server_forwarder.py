@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ from kdns.forward.values import (
 )
 from kdns.observe.logs import Log
 from kdns.server.asking import MESSAGE_OCTETS_MAX, Asks, Tolds, decode_tolds, encode
+from kdns.server.desk import WAKE_SECONDS
 from kdns.server.forwarder import COUNTS, DRAIN_SECONDS, FORMER_SECONDS, Count, Forwarder, ForwarderPlan
 from kdns.server.forwarding import ForwardPlan, GroupPlan
 from kdns.server.report import Board
@@ -222,6 +224,19 @@ def test_an_earlier_wish_to_be_woken_is_heard(play: Play) -> None:
     play.resolver.wake_at = time.monotonic()
     play.ask(0, 2)
     play.until(lambda: bool(play.resolver.woken))
+
+
+def test_a_resolver_that_always_wants_to_be_woken_is_woken_now_and_then(play: Play) -> None:
+    def wake(now: float) -> list[Action]:
+        woken.append(now)
+        return []
+
+    woken: list[float] = []
+    play.resolver.wake = wake
+    play.resolver.wake_at = 0.0
+    play.ask(0, 1)
+    play.until(lambda: len(woken) > 5)
+    assert min(later - earlier for earlier, later in pairwise(woken)) > WAKE_SECONDS / 2
 
 
 def test_what_is_cancelled_is_not_heard_of_again(play: Play) -> None:

@@ -122,6 +122,22 @@ def test_without_room_or_forwarder_the_client_hears_so_at_once(served: Served, i
         assert server.udp.waiting == 0
 
 
+def test_late_replies_that_come_together_are_sent_together(
+    served: Served, outside: FakeOutside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Server(served.responder, outside=outside) as server, client(server) as one:
+        for start in (0, BATCH):
+            ask(server, one, *[query(f"h{at}.test", ident=at) for at in range(start, start + BATCH)])
+        kernel = Kernel(monkeypatch)
+        for asked, on_told in outside.asked[: BATCH + 1]:
+            on_told(answering(asked, "h.test. 60 A 192.0.2.1"))
+        assert (receive_all(one), len(outside.afterwards)) == ([], 1)
+        outside.afterwards.pop()()
+        assert [Answer(reply).ident for reply in receive_all(one)] == list(range(BATCH + 1))
+        assert kernel.counts == [BATCH, 1]
+        assert server.udp.waiting == BATCH - 1
+
+
 def test_a_late_reply_that_cannot_be_sent_is_counted(
     served: Served, outside: FakeOutside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
