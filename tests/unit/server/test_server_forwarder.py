@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 import uvloop
 
 from kdns.forward.fairness import TopClients
-from kdns.forward.groups import Group
+from kdns.forward.groups import Group, make_groups
 from kdns.forward.health import Care, Upstream
 from kdns.forward.resolver import Counts
 from kdns.forward.values import (
     Action,
+    CacheSpec,
     Cancel,
     Fault,
     ForwardSpec,
@@ -128,6 +130,8 @@ class Play:
     def _resolver(self, groups: Mapping[int, GroupSpec], limits: Limits) -> Scripted:
         assert limits == Limits()
         self.resolvers.append(Scripted(groups))
+        kept = {number: GroupSpec(group.forwards, CacheSpec()) for number, group in groups.items()}
+        self.resolvers[-1].groups = make_groups(kept, Random(1))[0]
         return self.resolvers[-1]
 
     def ask(self, worker: int, *numbers: int, incarnation: int = 1) -> None:
@@ -367,11 +371,14 @@ def test_a_changed_resolv_conf_is_followed_and_what_is_under_way_finished(tmp_pa
     play = Play(str(file))
     try:
         former = play.resolver
+        cache = former.groups[1].cache
         assert former.specs[1].forwards[0].upstreams == (UpstreamSpec("192.0.2.1", 53),)
         file.write_text("nameserver 192.0.2.1\nnameserver 192.0.2.2\n")
         play.until(lambda: len(play.resolvers) == 2)
         assert len(play.resolver.specs[1].forwards[0].upstreams) == 2
         assert "other servers are asked from now on" in play.log
+        assert cache is play.resolver.groups[1].cache is not None
+        assert former.groups[1].cache is None
         (old,) = play.forwarder._former
         old._do([Tell(1 << 16, Told(5, 0, 0, b"", (0, 0, 0)))], time.monotonic())
         assert play.heard(0)[0].tolds[0].number == 5
