@@ -165,6 +165,8 @@ class Asker:
                 for told in message.tolds:
                     self._tell(told)
                 self._end_telling()
+            if len(message.tolds) < BATCH_MAX:
+                return  # most likely it was the last one; the loop tells if not
 
     def _begin_ticking(self) -> None:
         if not self._is_ticking:

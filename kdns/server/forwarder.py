@@ -28,7 +28,7 @@ from kdns.forward.groups import inherit
 from kdns.forward.resolver import Resolver
 from kdns.forward.values import GroupSpec, Limits, UpstreamSpec
 from kdns.observe.logs import Log
-from kdns.server.asking import MESSAGE_OCTETS_MAX, Tolds, decode_asks, encode
+from kdns.server.asking import BATCH_MAX, MESSAGE_OCTETS_MAX, Tolds, decode_asks, encode
 from kdns.server.desk import Desk
 from kdns.server.draws import Draws
 from kdns.server.forwarding import GroupPlan, files_of, group_specs, settings_of
@@ -178,6 +178,8 @@ class Forwarder:
             self._counts[Count.ASKED] += len(message.asks)
             for ask in message.asks:
                 self._desk.ask(worker, ask)
+            if len(message.asks) < BATCH_MAX:
+                return  # most likely it was the last one; the loop tells if not
 
     def _tell(self, worker: int, told: Told) -> None:
         if not self._told:
