@@ -106,9 +106,9 @@ class Kept:
 
     __slots__ = ("_at", "_body", "_clock", "_doubled", "_fresh", "_made_at", "_run", "_turn", "hits")
 
-    def __init__(self, clock: Clock, fresh: Body) -> None:
+    def __init__(self, clock: Clock, fresh: Body, keeps_ttls: bool = False) -> None:
         self._clock = clock
-        self._fresh = fresh
+        self._fresh = fresh._replace(ttl_at=(), ttls=()) if keeps_ttls else fresh
         self._run = _address_run(fresh)
         self._made_at = clock.now
         self._turn = 0
@@ -259,7 +259,7 @@ class Outside:
         seconds = self._seconds(asked, told, body)
         if not seconds:
             return entry_of(query, reply, told.rcode, opt, depends=depends)
-        kept = Kept(self._clock, body)
+        kept = Kept(self._clock, body, told.keeps_ttls)
         entry = entry_of(query, reply, told.rcode, opt, depends=depends, body=kept)
         key = key_for(asked.keys, reply, opt, asked.site.room)
         self._table.keep(key, entry)

@@ -22,7 +22,8 @@ from kdns.answer.chaos import chaos_reply, texts
 from kdns.answer.compiler import ID_OCTETS, Frame, Reply, compile_error, compile_reply, compile_truncated
 from kdns.answer.form import form_of
 from kdns.answer.minimal import minimal_lookup
-from kdns.answer.outside import Asked, Outside, Pending, message_of
+from kdns.answer.outside import SHED, Asked, Outside, Pending, message_of
+from kdns.answer.passing import Passing, is_plain, passing_of
 from kdns.answer.rewrite import Reverter
 from kdns.answer.rewriting import Rewriting, aliases_of
 from kdns.answer.searching import Leads, Probe, Searcher
@@ -33,7 +34,7 @@ from kdns.answer.transfer import Request, contents_of, is_current, is_known, kno
 from kdns.observe.counters import DROPPED, TCP_COUNTERS, reply_counter
 from kdns.wire.iana import EDE, Rcode, RRClass, RRType
 from kdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, ROOT, is_subdomain, suffixes
-from kdns.wire.outside import Told
+from kdns.wire.outside import Ask, Told
 from kdns.wire.query import HEADER_OCTETS, RD_BIT, Query, parse_query
 from kdns.zone.lookup import MAX_ALIASES, hinfo, lookup
 from kdns.zone.model import Denial, Dependency, Lookup, Zone
@@ -109,6 +110,9 @@ class Responder:
         self.ready = False
         self._sites = {apex: site for site in sites for apex in site.zones}
         self._deciders: list[Decider] = []
+        # What passes names on that are in no zone, by the apexes of server blocks; and the apexes of all zones.
+        self._passing: dict[bytes, Passing] = {}
+        self._zones: tuple[bytes, ...] = ()
         self._rng = rng
         self._serial_cell = serial_cell
         self._on_failure = on_failure
@@ -137,6 +141,13 @@ class Responder:
             if self._site(decider.apex) is site
         }
         self._deciders = sorted(deciders.values(), key=lambda decider: len(decider.apex), reverse=True)
+        sites = self._sites.values()
+        self._zones = tuple({apex for site in sites for backend in site.backends for apex in backend.zones()})
+        self._passing = {
+            apex: passing_of(site.group, site.max_udp_octets)
+            for apex, site in self._sites.items()
+            if site.group is not None and site.passes_on
+        }
 
     def drop(self, changed: Iterable[Dependency]) -> Iterator[None]:
         """Forget the replies made of what changed, in steps; see ReplyTable.drop."""
@@ -210,6 +221,34 @@ class Responder:
                     break
                 return self.table.denials.get((question[-4:], len(question), apex, ttl))
         return self.table.current.get(question + form_key(RD_BIT, payload, tcp))
+
+    def passing(self, question: bytes, payload: int, size: int) -> Passing | None:
+        """What passes on the query whose common form this is, of `size` octets; None if it has to be looked into."""
+        if not self._passing or not is_plain(question, size, payload):
+            return None
+        qname = question[:-4]
+        if qname.endswith(self._zones):
+            return None
+        if len(self._sites) == 1:
+            return self._passing.get(ROOT)
+        return next((self._passing.get(apex) for apex in suffixes(qname) if apex in self._sites), None)
+
+    def passed(
+        self, passing: Passing, ask: Ask, message: bytes, payload: int, client: Client, told: Told
+    ) -> bytes | None:
+        """The reply to a query that was passed on with this question.
+
+        What takes care is answered as if it came now; should the zones have another mind by now, nothing fits.
+        """
+        reply = passing.reply(message, payload, told, self.counts)
+        if reply is not None:
+            return reply
+        outcome = self.respond(message, client, False)
+        if isinstance(outcome, Pending):
+            outcome = outcome.finish(told if outcome.ask == ask else SHED)
+        while isinstance(outcome, Pending):
+            outcome = outcome.finish(SHED)
+        return outcome
 
     def _keep_or_answer(self, message: bytes, query: Query, client: Client, tcp: bool) -> Entry | Pending:
         keys = keys_of(query, tcp)

@@ -11,7 +11,7 @@ Not here: the choice among sites, which the responder makes by the longest zone 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from kdns.answer.acl import Acl
@@ -21,7 +21,7 @@ from kdns.answer.rewrite import Rewriter
 from kdns.answer.spec import OutsideSpec
 from kdns.answer.template import Templates
 from kdns.answer.transfer import Transferable, TransferSpec, is_allowed
-from kdns.wire.name import is_subdomain, suffixes
+from kdns.wire.name import ROOT, is_subdomain, suffixes
 from kdns.zone.model import Found, Kind, Zone
 from kdns.zone.rrset import RRset
 
@@ -131,6 +131,16 @@ class Site:
         if decides is None or self.whoami or is_outside:
             return Passage(None, decides is not None, exists, is_outside, lasting)
         return Passage(decides, False, exists)
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether `forward` alone has a say in names that are in no zone of the site.
+
+        So it is if it takes all of them, and if no other field is set than those below, which have none.
+        """
+        without_say = {"zones", "backends", "any_hinfo", "whoami", "max_udp_octets", "group", "outside", "chaos", "transfers"}
+        has_say = any(getattr(self, one.name) != one.default for one in fields(self) if one.name not in without_say)
+        return self.group is not None and OutsideSpec(ROOT) in self.outside and not has_say
 
     def _is_forwarded(self, ancestors: list[bytes]) -> bool:
         """Whether a `forward` line takes the name with these ancestors, itself the first."""

@@ -14,6 +14,8 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from math import inf
 
+import msgspec
+
 from kdns.forward.reply import Answer
 from kdns.forward.values import CacheSpec
 from kdns.wire.lifetime import STALE_TTL, Kind, Limits
@@ -28,31 +30,28 @@ USES_MAX = 3  # S3-FIFO's: the most rounds that an entry stays without being ask
 SMALL_SHARE = 10  # S3-FIFO's: one in ten places is for newcomers
 
 Key = tuple[bytes, int]
+_SUCCESS, _DENIAL = Kind.SUCCESS, Kind.DENIAL  # reading a member of an enumeration costs more than comparing it
 _NO_GHOST = object()
 
 
-class Entry:
-    """One kept reply. answer: TTLs as of `stored`. hits: in a row with no gap that is too long."""
+class Entry(msgspec.Struct, eq=False):
+    """One kept reply. answer: TTLs as of `stored`; aged: as of `aged_seconds` later. is_aging: TTLs count down.
 
-    __slots__ = (
-        "_aged",
-        "_aged_seconds",
-        "answer",
-        "expires",
-        "hits",
-        "is_live",
-        "key",
-        "last_hit",
-        "shelf",
-        "stored",
-        "uses",
-    )
+    hits: in a row with no gap that is too long. is_live: it was not dropped.
+    """
 
-    def __init__(self, key: Key, shelf: Shelf) -> None:
-        self.key, self.shelf = key, shelf
-        self.uses = self.hits = 0
-        self.last_hit = -inf
-        self.is_live = True
+    key: Key
+    shelf: Shelf
+    is_aging: bool
+    answer: Answer
+    aged: Answer
+    stored: float
+    expires: float
+    aged_seconds: int = 0
+    uses: int = 0
+    hits: int = 0
+    last_hit: float = -inf
+    is_live: bool = True
 
     def is_young(self, now: float) -> bool:
         """Whether most of its time is left: then some other worker's prefetch has just brought it."""
@@ -60,17 +59,17 @@ class Entry:
 
     def fill(self, answer: Answer, now: float, seconds: int) -> None:
         """It is this from now on, for so many seconds."""
-        self.answer = self._aged = answer
-        self._aged_seconds = 0
+        self.answer = self.aged = answer
+        self.aged_seconds = 0
         self.stored, self.expires = now, now + seconds
 
     def at(self, now: float) -> Answer:
-        """The answer with the TTLs of now."""
-        seconds = int(now - self.stored)
-        if seconds != self._aged_seconds:
-            self._aged = _aged(self.answer, seconds)
-            self._aged_seconds = seconds
-        return self._aged
+        """The answer with the TTLs of now, which are those of then where TTLs are kept."""
+        seconds = int(now - self.stored) if self.is_aging else 0
+        if seconds != self.aged_seconds:
+            self.aged = _aged(self.answer, seconds)
+            self.aged_seconds = seconds
+        return self.aged
 
     def stale(self) -> Answer:
         """The answer with the TTLs of one that has expired: no more than they were."""
@@ -126,13 +125,13 @@ class AnswerCache:
 
     def store(self, key: Key, answer: Answer, now: float) -> tuple[Answer, int]:
         """Keep an answer, if it may be. Returns what is to be told, and the seconds for which it may be kept."""
-        kind, seconds = answer.lifetime
-        shelf = self.success if kind is Kind.SUCCESS else self.denial if kind is Kind.DENIAL else None
+        kind, seconds = answer.lifetime.kind, answer.lifetime.seconds
+        shelf = self.success if kind is _SUCCESS else self.denial if kind is _DENIAL else None
         if shelf is None or not self._may_keep(key[0][:-4], shelf):
             return answer, 0
         answer = self._bounded(answer, shelf)
         if len(answer.body) <= BODY_MAX_OCTETS:
-            self._keep(key, shelf).fill(answer, now, seconds)
+            self._keep(key, shelf, answer, now, seconds)
         return answer, seconds
 
     def _may_keep(self, name: bytes, shelf: Shelf) -> bool:
@@ -149,16 +148,17 @@ class AnswerCache:
             return answer
         return _with_ttls(answer, tuple([min(most, max(least, ttl)) for ttl in answer.ttls]))
 
-    def _keep(self, key: Key, shelf: Shelf) -> Entry:
+    def _keep(self, key: Key, shelf: Shelf, answer: Answer, now: float, seconds: int) -> None:
         entry = self._known.get(key)
-        if entry is not None and entry.shelf is shelf:
-            return entry
         if entry is not None:
+            if entry.shelf is shelf:
+                entry.fill(answer, now, seconds)
+                return
             self._drop(entry)
-        entry = self._known[key] = Entry(key, shelf)
+        entry = Entry(key, shelf, not self.spec.keeps_ttls, answer, answer, now, now + seconds)
+        self._known[key] = entry
         for lost in shelf.put(entry):
             del self._known[lost.key]
-        return entry
 
     def _drop(self, entry: Entry) -> None:
         del self._known[entry.key]
@@ -235,5 +235,4 @@ def _aged(answer: Answer, seconds: int) -> Answer:
 
 
 def _with_ttls(answer: Answer, ttls: tuple[int, ...]) -> Answer:
-    rcode, flags, body, counts, ttl_at, _, lifetime, is_truncated = answer
-    return Answer(rcode, flags, age(body, ttl_at, ttls, 0), counts, ttl_at, ttls, lifetime, is_truncated)
+    return msgspec.structs.replace(answer, body=age(answer.body, answer.ttl_at, ttls, 0), ttls=ttls)

@@ -5,6 +5,7 @@
 - What shows at once that an upstream is of no use (connection refused, SERVFAIL) makes the next one be asked at once.
 - Truncated, or with the letter case of the question not echoed: the same upstream again, over TCP. Somebody may be
   guessing there, but over TCP nobody can.
+- An answer with which the `forward` line has the next line asked (`next`) is as good as none if there is such a line.
 - An upstream whose answer is not needed any more is listened to all the same, for that is how its health is learned.
 
 Not here: who waits and what they are told (kdns.forward.resolver).
@@ -14,7 +15,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from kdns.forward.flights import Attempt, Flight
 from kdns.forward.health import HEDGE_MAX, PROBE_TIMEOUT, Rank, Upstream
@@ -35,9 +38,11 @@ ORPHANS_MAX = 512
 # Nobody answered at all. Other faults are answers of a kind, or our own.
 _SILENT = frozenset((Fault.REFUSED, Fault.UNREACHABLE, Fault.TIMEOUT, Fault.BROKEN, Fault.TLS))
 _WANTS_TCP = frozenset((Fault.TRUNCATED, Fault.NO_CASE))
+# Reading a member of an enumeration costs more than comparing it.
+_UDP, _GOOD = Transport.UDP, Rank.GOOD
 
 
-class Outcome(NamedTuple):
+class Outcome(msgspec.Struct, frozen=True):
     """What a flight has come to. answer: None if no upstream gave one. is_over: if not, `stale_at` has passed."""
 
     flight: Flight
@@ -70,39 +75,34 @@ class Exchange:
 
     def replied(self, token: int, reply: bytes, now: float, out: list[Action]) -> Outcome | None:
         """An upstream's reply to a message, found to be to it."""
-        attempt = self._take(token)
+        attempt = self._attempts.pop(token, None)
         if attempt is None:
             return None
         attempt.upstream.answered(attempt.sent_at, attempt.transport, now)
-        flight = attempt.flight
+        flight = self._flight(token, attempt, now)
         if flight is None:
-            self._probed(attempt.upstream, now)
-            return None
-        if flight.is_over:
             return None
         answer = read_reply(reply, flight.question, flight.group.limits)
-        if answer is not None and answer.is_truncated and attempt.transport is Transport.UDP:
+        if answer is not None and answer.is_truncated and attempt.transport is _UDP:
             return self._over_tcp(flight, attempt, now, out)
         if answer is None or answer.is_truncated:
             return self._next(flight, now, out)
         if answer.rcode in flight.route.failover:
             flight.refusal = answer
+            flight.unanswered -= 1
             return self._next(flight, now, out)
-        return self._conclude(flight, answer, out)
+        return self._settle(flight, answer, now, out)
 
     def failed(self, token: int, fault: Fault, now: float, out: list[Action]) -> Outcome | None:
         """A message got no reply that is worth something."""
-        attempt = self._take(token)
+        attempt = self._attempts.pop(token, None)
         if attempt is None:
             return None
-        upstream, flight = attempt.upstream, attempt.flight
         self._learn(attempt, fault, now, out)
+        flight = self._flight(token, attempt, now)
         if flight is None:
-            self._probed(upstream, now)
             return None
-        if flight.is_over:
-            return None
-        if fault in _WANTS_TCP and attempt.transport is Transport.UDP:
+        if fault in _WANTS_TCP and attempt.transport is _UDP:
             return self._over_tcp(flight, attempt, now, out)
         if fault is Fault.NO_EDNS and attempt.with_edns:
             return self._again(flight, attempt, now, out)
@@ -151,16 +151,17 @@ class Exchange:
         upstream = self._choose(flight, is_late)
         if upstream is not None:
             flight.tried.append(upstream.index)
+            flight.unanswered += 1
             self._send(flight, upstream, upstream.care.transport, now, out)
             return None
         if flight.refusal is not None and (is_late or not flight.tokens):
-            return self._conclude(flight, flight.refusal, out)
+            return self._settle(flight, flight.refusal, now, out)
         if flight.tokens:
             return None
         return self._pause(flight, now, out)
 
     def _choose(self, flight: Flight, is_late: bool) -> Upstream | None:
-        if flight.sends >= SENDS_MAX:
+        if _has_tried_enough(flight):
             return None
         choice = flight.route.choice
         upstream = choice.next(flight.tried)
@@ -174,7 +175,7 @@ class Exchange:
         """None can be reached: wait a little, for one may be restarting, unless they were down before."""
         flight.retry_at = now + HEDGE_MAX * (1 << flight.round)
         are_down = all(one.rank is Rank.DOWN for one in flight.route.upstreams)
-        if are_down or flight.sends >= SENDS_MAX or flight.retry_at >= flight.deadline:
+        if are_down or _has_tried_enough(flight) or flight.retry_at >= flight.deadline:
             return self._conclude(flight, None, out)
         self._sleep(flight)
         return None
@@ -200,7 +201,7 @@ class Exchange:
         flight.sends += 1
         upstream.requests += 1
         # Over TCP nobody can guess, and letter case need not tell.
-        is_udp = transport is Transport.UDP
+        is_udp = transport is _UDP
         question = randomise_case(flight.question, self._rng) if is_udp else flight.question
         out.append(
             Send(token, upstream.index, transport, question, flight.flags, flight.dnssec_ok, with_edns, self._timeout)
@@ -235,7 +236,7 @@ class Exchange:
 
     def _probe(self, upstream: Upstream, now: float, out: list[Action]) -> None:
         """Probe it if it is in doubt, one probe at a time."""
-        if upstream.rank is Rank.GOOD or upstream.is_probed:
+        if upstream.rank is _GOOD or upstream.is_probed:
             return
         if now < upstream.probe_at:
             self._timers.set(upstream, upstream.probe_at)
@@ -263,29 +264,52 @@ class Exchange:
         if upstream.rank is not Rank.GOOD:
             self._timers.set(upstream, max(now, upstream.probe_at))
 
-    def _take(self, token: int) -> Attempt | None:
-        """The attempt with this token, which is over; None if it was given up."""
-        attempt = self._attempts.pop(token, None)
-        if attempt is None:
+    def _flight(self, token: int, attempt: Attempt, now: float) -> Flight | None:
+        """Who waits for an attempt that is over; None if nobody does: it was a probe, or is not needed any more."""
+        flight = attempt.flight
+        if flight is None:
+            self._probed(attempt.upstream, now)
             return None
-        if attempt.flight is not None:
-            attempt.flight.tokens.discard(token)
-            if attempt.flight.is_over:
-                self._orphans.pop(token, None)
-        return attempt
+        if token not in flight.tokens:
+            self._orphans.pop(token, None)
+            return None
+        flight.tokens.remove(token)
+        return flight
+
+    def _settle(self, flight: Flight, answer: Answer, now: float, out: list[Action]) -> Outcome | None:
+        """This is the answer, unless its `forward` line has the next one asked."""
+        if not flight.route.passes_on(answer):
+            return self._conclude(flight, answer, out)
+        route = flight.group.route_after(flight.route, flight.question[:-4])
+        if route is None or route.is_full:
+            return self._conclude(flight, answer, out)
+        self._leave(flight, out)
+        flight.move_to(route)
+        return self._next(flight, now, out)
 
     def _conclude(self, flight: Flight, answer: Answer | None, out: list[Action]) -> Outcome:
-        """It is over; messages that are still out become orphans."""
+        """It is over."""
         self._end(flight)
-        for token in flight.tokens:
-            self._orphans[token] = None
+        self._leave(flight, out)
+        return Outcome(flight, answer)
+
+    def _leave(self, flight: Flight, out: list[Action]) -> None:
+        """Messages that are still out become orphans."""
+        if not flight.tokens:
+            return
+        self._orphans.update(dict.fromkeys(flight.tokens))
+        flight.tokens.clear()
         while len(self._orphans) > ORPHANS_MAX:
             token, _ = self._orphans.popitem(last=False)
             del self._attempts[token]
             out.append(Cancel(token))
-        return Outcome(flight, answer)
 
     def _end(self, flight: Flight) -> None:
         flight.is_over = True
         flight.sent = None  # or flight and attempt would hold each other, and wait for a garbage collection
         flight.due = inf
+
+
+def _has_tried_enough(flight: Flight) -> bool:
+    tries = flight.route.spec.tries
+    return flight.sends >= SENDS_MAX or 0 < tries <= flight.unanswered

@@ -35,8 +35,9 @@ class Room(Generic[W]):
         self._in_all, self._of_one = in_all, of_one
         self._waiting: dict[bytes, dict[W, None]] = {}  # by client, the oldest first
         self._prefetches: dict[W, None] = {}
-        # Clients by how many they have waiting, and the most that one has: so the heaviest is found at once.
-        self._levels: dict[int, dict[bytes, None]] = {}
+        # Clients by how many they have waiting, and the most that one has: so the heaviest is found at once. Not kept
+        # before it gets tight: most of the time nobody has to be found.
+        self._levels: dict[int, dict[bytes, None]] | None = None
         self._most = 0
         self._count = 0
 
@@ -62,7 +63,8 @@ class Room(Generic[W]):
             return None
         if self._prefetches:
             return next(iter(self._prefetches))
-        heaviest = next(iter(self._levels[self._most]))
+        levels = self._levels if self._levels is not None else self._begin_levels()
+        heaviest = next(iter(levels[self._most]))
         return next(iter(self._waiting[heaviest]))
 
     def enter(self, client: bytes, waiter: W) -> None:
@@ -72,7 +74,10 @@ class Room(Generic[W]):
             own = self._waiting[client] = {}
         own[waiter] = None
         self._count += 1
-        self._move(client, len(own) - 1, len(own))
+        if self._levels is not None:
+            self._move(self._levels, client, len(own) - 1, len(own))
+        elif 2 * self._count >= self._in_all:
+            self._begin_levels()
 
     def enter_prefetch(self, waiter: W) -> None:
         """A prefetch waits from now on."""
@@ -86,13 +91,22 @@ class Room(Generic[W]):
         own = self._waiting[client]
         del own[waiter]
         self._count -= 1
-        self._move(client, len(own) + 1, len(own))
         if not own:
             del self._waiting[client]
+        if self._levels is not None:
+            self._move(self._levels, client, len(own) + 1, len(own))
+            if 4 * self._count < self._in_all:
+                self._levels = None
 
-    def _move(self, client: bytes, before: int, after: int) -> None:
-        """Note that a client has one more or one less waiting."""
-        levels = self._levels
+    def _begin_levels(self) -> dict[int, dict[bytes, None]]:
+        levels = self._levels = {}
+        self._most = 0
+        for client, own in self._waiting.items():
+            self._move(levels, client, 0, len(own))
+        return levels
+
+    def _move(self, levels: dict[int, dict[bytes, None]], client: bytes, before: int, after: int) -> None:
+        """Note that a client has more or fewer waiting."""
         if before:
             level = levels[before]
             del level[client]

@@ -5,13 +5,14 @@ Not here: what the lines say (kdns.forward.values), who reads them (kdns.corefil
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from kdns.forward.cache import AnswerCache, is_below_any
 from kdns.forward.failures import Failures
 from kdns.forward.health import Care, Upstream
 from kdns.forward.policy import Choice
+from kdns.forward.reply import Answer
 from kdns.forward.values import ForwardSpec, GroupSpec, Transport, UpstreamSpec
 from kdns.wire.iana import Rcode, RRClass, RRType
 from kdns.wire.lifetime import Limits
@@ -33,8 +34,17 @@ class Route:
         self.upstreams = upstreams
         self.choice = Choice(spec.policy, upstreams, spec.is_failing_fast, rng)
         self.failover = FAILING.union(spec.failover)
+        self._may_pass_on = bool(spec.next_rcodes) or spec.next_on_nodata
         self.flights = 0
         self.rejected = 0  # for max_concurrent
+
+    def passes_on(self, answer: Answer) -> bool:
+        """Whether the next line that fits is asked after this answer (`next`)."""
+        if not self._may_pass_on:
+            return False
+        if answer.rcode in self.spec.next_rcodes:
+            return True
+        return self.spec.next_on_nodata and answer.rcode == Rcode.NOERROR and not answer.counts[0]
 
     @property
     def is_full(self) -> bool:
@@ -63,13 +73,19 @@ class Group:
 
     def route(self, name: bytes) -> Route | None:
         """The line that this folded name belongs to: of those that cover it the one with the longest zone."""
-        if self._only is not None:
-            return self._only
+        return self._only if self._only is not None else next(self._routes(name), None)
+
+    def route_after(self, route: Route, name: bytes) -> Route | None:
+        """The line that would have this name if neither this one nor those before it were there."""
+        routes = self._routes(name)
+        return next(routes, None) if route in routes else None
+
+    def _routes(self, name: bytes) -> Iterator[Route]:
+        """All lines that cover a name, the longest zone first, and those of one zone as they are written."""
         for zone in suffixes(name):
             for route in self._by_zone.get(zone, ()):
                 if route.covers(name):
-                    return route
-        return None
+                    yield route
 
 
 def make_groups(specs: Mapping[int, GroupSpec], rng: Random) -> tuple[dict[int, Group], tuple[Upstream, ...]]:
@@ -79,6 +95,17 @@ def make_groups(specs: Mapping[int, GroupSpec], rng: Random) -> tuple[dict[int, 
         number: Group(spec, [_route(line, table, rng) for line in spec.forwards]) for number, spec in specs.items()
     }
     return groups, tuple(table.values())
+
+
+def inherit(groups: Mapping[int, Group], former: Mapping[int, Group]) -> None:
+    """Go on with the caches of former groups where the `cache` line is the same; those keep nothing any more.
+
+    Which upstreams are asked may be other: what was told holds for its TTLs, whoever would be asked now.
+    """
+    for number, group in groups.items():
+        heir, other = group.cache, former.get(number)
+        if heir is not None and other is not None and other.cache is not None and other.cache.spec == heir.spec:
+            group.cache, other.cache = other.cache, None
 
 
 def _route(spec: ForwardSpec, table: dict[tuple[UpstreamSpec, Care], Upstream], rng: Random) -> Route:

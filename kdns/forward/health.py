@@ -95,7 +95,8 @@ class Upstream:
         """It answered, whatever it said."""
         rtt = now - sent_at
         self.fails = 0
-        self.answered_sent_at = max(self.answered_sent_at, sent_at)
+        if sent_at > self.answered_sent_at:
+            self.answered_sent_at = sent_at
         # An answer that was too late to be waited for does not remove the doubt, but shows that it lives.
         if rtt <= HEDGE_MAX:
             self.rank = Rank.GOOD

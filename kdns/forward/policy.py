@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from random import Random
 
 
+_GOOD = Rank.GOOD  # reading a member of an enumeration costs more than comparing it
+
+
 class Choice:
     """The upstreams of one line. is_failing_fast: none is asked while all are down."""
 
@@ -40,7 +43,9 @@ class Choice:
         return self._pick(self, [one for one in left if one.rank is lowest])
 
     def _random(self, upstreams: Sequence[Upstream]) -> Upstream | None:
-        return upstreams[int(self._rng.random() * len(upstreams))] if upstreams else None
+        if len(upstreams) < 2:
+            return upstreams[0] if upstreams else None
+        return upstreams[int(self._rng.random() * len(upstreams))]
 
     def _round_robin(self, upstreams: Sequence[Upstream]) -> Upstream | None:
         """The first one behind the last one that was asked."""
@@ -56,7 +61,7 @@ class Choice:
 def _are_good(upstreams: tuple[Upstream, ...]) -> bool:
     """As nearly always."""
     for upstream in upstreams:
-        if upstream.rank is not Rank.GOOD:
+        if upstream.rank is not _GOOD:
             return False
     return len(upstreams) > 0
 

@@ -7,7 +7,7 @@ another one. Not here: whether it is from the upstream at all (kdns.wire.upstrea
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from kdns.wire.lifetime import Lifetime, Limits, lifetime
 from kdns.wire.message import Body, body_of, encode_body, layout, parse_message
@@ -19,7 +19,7 @@ PASSED_FLAGS = RA_BIT | AD_BIT
 _TYPE_AND_CLASS_OCTETS = 4
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What an upstream said. Fields as in kdns.wire.outside.Told; lifetime: for how long it may be kept."""
 
     rcode: int
@@ -35,18 +35,21 @@ class Answer(NamedTuple):
 def read_reply(reply: bytes, question: bytes, limits: Limits) -> Answer | None:
     """Read a reply to this folded question; None if it is malformed or the reply to another one."""
     measured = layout(reply)
-    if measured is None or _folded(reply[HEADER_OCTETS : measured.question_end]) != question:
+    if measured is None or not _is_to(question, reply, measured.question_end):
         return None
     body = body_of(reply, measured) or _written_anew(reply, question)
     if body is None:
         return None
     flags = measured.flags
-    return Answer(measured.rcode, flags & PASSED_FLAGS, *body, lifetime(measured, limits), bool(flags & TC_BIT))
+    octets, counts, ttl_at, ttls = body
+    held = lifetime(measured, limits)
+    return Answer(measured.rcode, flags & PASSED_FLAGS, octets, counts, ttl_at, ttls, held, bool(flags & TC_BIT))
 
 
-def _folded(question: bytes) -> bytes:
-    """A question with its name folded, and not its type: HTTPS is 65, which is an "A" too."""
-    return question[:-_TYPE_AND_CLASS_OCTETS].lower() + question[-_TYPE_AND_CLASS_OCTETS:]
+def _is_to(question: bytes, reply: bytes, end: int) -> bool:
+    """Whether a reply has this folded question; its type is not to be folded: HTTPS is 65, which is an "A" too."""
+    name_end = end - _TYPE_AND_CLASS_OCTETS
+    return reply[HEADER_OCTETS:name_end].lower() + reply[name_end:end] == question
 
 
 def _written_anew(reply: bytes, question: bytes) -> Body | None:

@@ -212,7 +212,8 @@ class Resolver:
             self._start(flight, now, out)
 
     def _flight(self, group: Group, route: Route, key: FlightKey, ask: Ask, now: float) -> Flight:
-        flight = Flight(key, group, route, ask.flags & (RD_BIT | CD_BIT), ask.dnssec_ok, now + self._limits.patience)
+        flags, deadline = ask.flags & (RD_BIT | CD_BIT), now + self._limits.patience
+        flight = Flight(key, key[1], group, route, flags, ask.dnssec_ok, deadline)
         self._flights[key] = flight
         route.flights += 1
         self.counts.flights += 1
@@ -265,8 +266,8 @@ class Resolver:
 
     def _settle(self, outcome: Outcome, now: float, out: list[Action]) -> None:
         """Tell those who wait what has become of their flight."""
-        flight, answer, is_over = outcome
-        if not is_over:
+        flight, answer = outcome.flight, outcome.answer
+        if not outcome.is_over:
             self._lose_patience(flight, now, out)
             return
         self._land(flight)
@@ -281,13 +282,13 @@ class Resolver:
 
     def _satisfy(self, flight: Flight, answer: Answer, now: float, out: list[Action]) -> None:
         group, key = flight.group, _cache_key(flight.key)
-        keep = prefetch_hits = 0
+        keep, spec = 0, None
         if group.cache is not None and flight.flags & RD_BIT:
             group.failures.forget(key)
             answer, keep = group.cache.store(key, answer, now)
-            prefetch_hits = group.cache.spec.prefetch_hits
+            spec = group.cache.spec
         for waiter in list(flight.waiters):
-            told = telling.fresh(waiter.number, answer, keep, prefetch_hits, Source.UPSTREAM)
+            told = telling.fresh(waiter.number, answer, Source.UPSTREAM, keep, spec)
             self._dismiss(waiter, told, out)
 
     def _disappoint(self, flight: Flight, answer: Answer | None, now: float, out: list[Action]) -> None:
@@ -340,4 +341,4 @@ def _cache_key(key: FlightKey) -> Key:
 
 def _kept(number: int, cache: AnswerCache, entry: Entry, now: float) -> Told:
     keep = int(entry.expires - now)
-    return telling.fresh(number, entry.at(now), keep, cache.spec.prefetch_hits, entry.shelf.source)
+    return telling.fresh(number, entry.at(now), entry.shelf.source, keep, cache.spec)

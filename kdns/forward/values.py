@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+import msgspec
+
 from kdns.wire.name import ROOT
 from kdns.wire.outside import Told
 
@@ -31,8 +33,7 @@ class Policy(Enum):
     SEQUENTIAL = "sequential"
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamSpec:
+class UpstreamSpec(NamedTuple):
     """One server. host: an address, maybe with a zone index. is_tls: DNS over TLS (RFC 7858), as server_name."""
 
     host: str
@@ -49,14 +50,15 @@ class ForwardSpec:
     max_fails: failures in a row after which an upstream is down, 0 for never. max_concurrent: flights at a time,
     0 for no bound but ours. health_interval: between probes of an upstream that is down; health_name: what they ask.
     is_failing_fast: SERVFAIL at once while all upstreams are down, instead of trying one. failover: rcodes with which
-    the next upstream is asked, besides SERVFAIL and REFUSED.
+    the next upstream is asked, besides SERVFAIL and REFUSED. next_rcodes: those with which the next line that fits is
+    asked; next_on_nodata: so where there is no record at all. tries: upstreams that leave one question unanswered,
+    after which no other is asked; 0 for no bound but ours.
     """
 
     zone: bytes
     upstreams: tuple[UpstreamSpec, ...]
     excluded: tuple[bytes, ...] = ()
     force_tcp: bool = False
-    prefer_udp: bool = False
     policy: Policy = Policy.RANDOM
     max_fails: int = 2
     expire: float = 10.0
@@ -66,6 +68,9 @@ class ForwardSpec:
     health_recursion_desired: bool = True
     is_failing_fast: bool = False
     failover: tuple[int, ...] = ()
+    next_rcodes: tuple[int, ...] = ()
+    next_on_nodata: bool = False
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,8 @@ class CacheSpec:
     disabled_success, disabled_denial: zones whose answers of that kind are not kept.
     prefetch_hits: 0 for no prefetch; else after so many hits with no gap of `prefetch_gap`, when `prefetch_percent`
     of the time to live are left. stale: for how long what has expired may stand in (0: not at all); is_verifying: an
-    upstream is asked first, for `verify_timeout`. failure: for how long a failure is kept.
+    upstream is asked first, for `verify_timeout`. failure: for how long a failure is kept. keeps_ttls: TTLs are told
+    as they came until the end (CoreDNS's `keepttl`).
     """
 
     zones: tuple[bytes, ...] = (ROOT,)
@@ -95,6 +101,7 @@ class CacheSpec:
     is_verifying: bool = False
     verify_timeout: float = 0.1
     failure: float = 5.0
+    keeps_ttls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +143,7 @@ class Fault(Enum):
     NO_ROOM = "no descriptor or memory left here"
 
 
-class Send(NamedTuple):
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Ask an upstream. What becomes of it is told with `token`.
 
     upstream: index into the resolver's `upstreams`. question: with the letter case to be sent.
@@ -159,7 +166,7 @@ class Cancel(NamedTuple):
     token: int
 
 
-class Tell(NamedTuple):
+class Tell(msgspec.Struct, frozen=True, gc=False):
     """Tell a worker. worker: as it was given with the question."""
 
     worker: int

@@ -99,6 +99,7 @@ class Asker:
         self._unsent: list[Ask] = []
         self._buffer = memoryview(bytearray(MESSAGE_OCTETS_MAX))
         self._is_ticking = False
+        self._when_told: list[Callable[[], None]] = []
         self.refused = 0  # questions that were not passed on, or not told of in time
 
     def __len__(self) -> int:
@@ -137,6 +138,10 @@ class Asker:
         self._begin_ticking()
         return True
 
+    def when_told(self, callback: Callable[[], None]) -> None:
+        """For an `on_told`: have this called once the others have been told that are to be told now."""
+        self._when_told.append(callback)
+
     def _flush(self) -> None:
         """Send what this turn of the loop has brought."""
         asks, self._unsent = self._unsent, []
@@ -160,6 +165,9 @@ class Asker:
             if message.incarnation == self._incarnation:
                 for told in message.tolds:
                     self._tell(told)
+                self._end_telling()
+            if len(message.tolds) < BATCH_MAX:
+                return  # most likely it was the last one; the loop tells if not
 
     def _begin_ticking(self) -> None:
         if not self._is_ticking:
@@ -186,6 +194,7 @@ class Asker:
         for number in numbers:
             self.refused += 1
             self._tell(failure(number, text))
+        self._end_telling()
 
     def _tell(self, told: Told) -> None:
         _, on_told = self._pending.pop(told.number, (0.0, None))
@@ -195,6 +204,11 @@ class Asker:
             on_told(told)
         except Exception as error:  # a bug of ours; the others wait for their replies all the same
             self._loop.call_exception_handler({"message": "a reply from outside was lost", "exception": error})
+
+    def _end_telling(self) -> None:
+        callbacks, self._when_told = self._when_told, []
+        for callback in callbacks:
+            callback()
 
 
 def failure(number: int, text: str) -> Told:

@@ -44,13 +44,9 @@ class _Placed(Protocol):
 # Directives that the language has and nothing serves, and what a block says by them: better refused than accepted
 # and ignored.
 PENDING: dict[str, Callable[[ServerBlock], Sequence[_Placed | None]]] = {
-    "cache { keepttl }": lambda block: [line for line in (block.cache,) if line and line.keepttl],
     "hosts { fallthrough_unsupported }": lambda block: [
         line for line in (block.hosts,) if line and line.fallthrough_unsupported
     ],
-    "forward { next }": lambda block: [line for line in block.forward if line.next_rcodes or line.next_on_nodata],
-    "forward { max_connect_attempts }": lambda block: [line for line in block.forward if line.max_connect_attempts],
-    "forward { max_idle_conns }": lambda block: [line for line in block.forward if line.max_idle],
 }
 
 _AUTHORS = b"the authors of kdns"  # for `chaos` without any

@@ -12,13 +12,16 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from kdns.forward.values import Action, Cancel, Fault, Send, UpstreamSpec
+from kdns.forward.values import Action, Fault, Send, Tell, UpstreamSpec
 from kdns.server.upstreams import SWEEP_SECONDS, Manners, Upstreams
 from kdns.wire.outside import Ask, Told
 
 IDLE_SWEEP_SECONDS = 1.0  # while nothing is under way: connections are closed to the second
+# A resolver that wants to be woken sooner has to wait so long: under load something is always due in a moment, and
+# the loop rounds what is less than a millisecond to nothing at all. A tenth of the shortest hedge delay.
+WAKE_SECONDS = 0.005
 
-Tell = Callable[[int, Told], None]
+TellWorker = Callable[[int, Told], None]
 
 
 class Listed(Protocol):
@@ -64,15 +67,16 @@ class Desk(Generic[R]):
         loop: asyncio.AbstractEventLoop,
         resolver: R,
         manners: Mapping[UpstreamSpec, Manners],
-        tell: Tell,
+        tell: TellWorker,
         on_trouble: Callable[[UpstreamSpec, str], None],
     ) -> None:
         self._loop = loop
         self.resolver = resolver
         self.upstreams = Upstreams(loop, self, manners, on_trouble)
-        self._tell = tell
+        self._tell_worker = tell
         self._todo: deque[Action] = deque()
         self._is_doing = False
+        self._is_turn_ending = False
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
         self._sweeping: asyncio.TimerHandle | None = None
@@ -108,24 +112,32 @@ class Desk(Generic[R]):
 
     def _do(self, actions: list[Action], now: float) -> None:
         """Carry out actions, and those that come of them."""
-        self._todo.extend(actions)
+        if not self._is_turn_ending:
+            self._is_turn_ending = True
+            self._loop.call_soon(self._end_turn)
         if self._is_doing:
+            self._todo.extend(actions)
             return
         self._is_doing = True
         try:
+            for action in actions:
+                self._carry_out(action, now)
             while self._todo:
                 self._carry_out(self._todo.popleft(), now)
         finally:
             self._is_doing = False
-        self._set_timers(now)
+
+    def _end_turn(self) -> None:
+        self._is_turn_ending = False
+        self._set_timers(time.monotonic())
 
     def _carry_out(self, action: Action, now: float) -> None:
-        if isinstance(action, Send):
+        if isinstance(action, Tell):
+            self._tell_worker(action.worker, action.told)
+        elif isinstance(action, Send):
             self.upstreams.send(action, self.resolver.upstreams[action.upstream].spec, now)
-        elif isinstance(action, Cancel):
-            self.upstreams.cancel(action.token)
         else:
-            self._tell(action.worker, action.told)
+            self.upstreams.cancel(action.token)
 
     def _set_timers(self, now: float) -> None:
         """Be woken in time. A timer that rings too early costs less than one that is set anew for each question."""
@@ -136,7 +148,7 @@ class Desk(Generic[R]):
             if self._alarm is not None:
                 self._alarm.cancel()
             self._alarm_at = wake_at
-            self._alarm = self._loop.call_later(max(0.0, wake_at - now), self._wake)
+            self._alarm = self._loop.call_later(max(WAKE_SECONDS, wake_at - now), self._wake)
         sweep_at = now + (SWEEP_SECONDS if len(self.upstreams) else IDLE_SWEEP_SECONDS)
         if self._sweeping is None or sweep_at + SWEEP_SECONDS < self._sweep_at:
             if self._sweeping is not None:

@@ -11,11 +11,15 @@ import ssl
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from kdns.forward.values import Fault, Send
 from kdns.wire.message import PAYLOAD_OCTETS, build_query
 from kdns.wire.upstream import Judged, Sent
 
 ID_BITS = 16
+
+_UNSENT = Sent(-1, b"", False)
 
 # Draws that many random bits, of the operating system's; 16 of them are an ID.
 Draw = Callable[[int], int]
@@ -38,28 +42,35 @@ class Outcome(Protocol):
         """There is none."""
 
 
-class Exchange:
+class Home(Protocol):
+    """The socket or connection that an exchange is waiting at."""
+
+    def leave(self, exchange: Exchange) -> None:
+        """Nobody waits for it any more: forget it."""
+
+
+class Exchange(msgspec.Struct, eq=False):
     """A question under way.
 
-    deadline: monotonic seconds. tries: connections that it has been sent over. is_over: nobody waits any more.
-    leave: the transport's, to forget it.
+    token: the resolver's. deadline: monotonic seconds. sent: what a reply is held against, home: where it is waited
+    for, once it is sent. tries: connections that it has been sent over. is_over: nobody waits any more.
     """
 
-    __slots__ = ("deadline", "is_over", "leave", "send", "tries")
+    send: Send
+    token: int
+    deadline: float
+    tries: int = 0
+    is_over: bool = False
+    home: Home | None = None
+    sent: Sent = _UNSENT
 
-    def __init__(self, send: Send, deadline: float) -> None:
-        self.send = send
-        self.deadline = deadline
-        self.tries = 0
-        self.is_over = False
-        self.leave: Callable[[], None] = _nothing
-
-    def message(self, message_id: int) -> tuple[Sent, bytes]:
-        """What is sent under this ID, and what its reply is held against."""
+    def message(self, message_id: int, home: Home) -> bytes:
+        """What is sent under this ID, from there."""
         send = self.send
+        self.home = home
+        self.sent = Sent(message_id, send.question, send.with_edns)
         payload = PAYLOAD_OCTETS if send.with_edns else 0
-        message = build_query(message_id, send.question, send.flags, payload, send.dnssec_ok)
-        return Sent(message_id, send.question, send.with_edns), message
+        return build_query(message_id, send.question, send.flags, payload, send.dnssec_ok)
 
 
 # What a reply that is no answer says; a MISMATCH says nothing.
@@ -91,7 +102,3 @@ def fault_of(error: BaseException | None) -> Fault:
     if isinstance(error, TimeoutError):
         return Fault.TIMEOUT
     return _BY_ERRNO.get(error.errno or 0, Fault.BROKEN) if isinstance(error, OSError) else Fault.BROKEN
-
-
-def _nothing() -> None:
-    """Nothing to forget."""

@@ -3,8 +3,8 @@
     workers -> Asks -> Desk: resolver (cache, flights, fairness) -> upstreams -> resolver -> Tolds -> workers
 
 It never waits: a worker that does not read what it is told loses that, and it is counted. Upstreams that a
-resolv.conf names change with it; what is under way then is finished by those who began it. Not here: what is asked of
-whom, and kept (kdns.forward), the worker's end (kdns.server.asking).
+resolv.conf names change with it: the cache stays, and what is under way then is finished by those who began it. Not
+here: what is asked of whom, and kept (kdns.forward), the worker's end (kdns.server.asking).
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
-from random import SystemRandom
 from typing import Any
 
 import msgspec
 import uvloop
 
+from kdns.forward.groups import inherit
 from kdns.forward.resolver import Resolver
 from kdns.forward.values import GroupSpec, Limits, UpstreamSpec
 from kdns.observe.logs import Log
-from kdns.server.asking import MESSAGE_OCTETS_MAX, Tolds, decode_asks, encode
+from kdns.server.asking import BATCH_MAX, MESSAGE_OCTETS_MAX, Tolds, decode_asks, encode
 from kdns.server.desk import Desk
+from kdns.server.draws import Draws
 from kdns.server.forwarding import GroupPlan, files_of, group_specs, settings_of
 from kdns.server.nameservers import POLL_SECONDS, NameserverFiles
 from kdns.server.probes import PROBER, Probes
@@ -49,8 +50,8 @@ DRAIN_POLL_SECONDS = 0.02
 FORMER_SECONDS = 5.0  # for what was under way when upstreams changed: the resolver's patience, and a little more
 TROUBLE_SECONDS = 60.0  # between two lines about the same trouble with an upstream
 TROUBLES_MAX = 256  # kept apart; texts come from certificates, and so from others
-# Flights and those who wait for them are cycles, but few live long: with the default of 700, collections would look
-# at the whole cache all the time.
+# Nothing in kdns.forward makes reference cycles; connections and their tasks do, seldom. With the default of 700,
+# collections would look at the whole cache all the time.
 _GC_THRESHOLDS = (20_000, 20, 100)
 _WORKER_BITS = 16  # a worker to the resolver: the incarnation, then so many bits for the slot
 
@@ -105,7 +106,7 @@ def run_forwarder(plan: ForwarderPlan) -> int:
 
 def make_resolver(groups: Mapping[int, GroupSpec], limits: Limits) -> Resolver:
     """A resolver whose chance is the operating system's: what it draws must not be guessed."""
-    return Resolver(groups, limits, SystemRandom(), time.monotonic())
+    return Resolver(groups, limits, Draws(), time.monotonic())
 
 
 class Forwarder:
@@ -130,7 +131,7 @@ class Forwarder:
         self._troubles: dict[tuple[UpstreamSpec, str], float] = {}
         self._former: list[Desk[Resolver]] = []
         self._probes = Probes(
-            [(number, group.loop) for number, group in enumerate(plan.groups) if group.loop], SystemRandom()
+            [(number, group.loop) for number, group in enumerate(plan.groups) if group.loop], Draws()
         )
         self._probing: asyncio.TimerHandle | None = None
         self.status = EXIT_OK
@@ -194,6 +195,8 @@ class Forwarder:
                     self._give_up(complaint)
                     return
                 self._desk.ask(worker, ask)
+            if len(message.asks) < BATCH_MAX:
+                return  # most likely it was the last one; the loop tells if not
 
     def _tell(self, worker: int, told: Told) -> None:
         if worker == PROBER:
@@ -263,7 +266,8 @@ class Forwarder:
         specs = group_specs(plans, servers)
         groups = {number: group for number, group in enumerate(specs) if group.forwards}
         manners = {
-            upstream: Manners(line.spec.expire, line.trust) for upstream, line in settings_of(plans, servers).items()
+            upstream: Manners(line.spec.expire, line.idle_max, line.trust)
+            for upstream, line in settings_of(plans, servers).items()
         }
         resolver = self._resolving(groups, self._plan.limits)
         return Desk(self._loop, resolver, manners, self._tell, self._on_trouble)
@@ -272,6 +276,7 @@ class Forwarder:
         self._loop.call_later(POLL_SECONDS, self._look_at_files)
         if self._files.look():
             former, self._desk = self._desk, self._new_desk()
+            inherit(self._desk.resolver.groups, former.resolver.groups)
             self._desk.start()
             self._former.append(former)
             self._loop.call_later(FORMER_SECONDS, partial(self._forget, former))

@@ -25,11 +25,15 @@ Nameservers = Mapping[str, tuple[UpstreamSpec, ...]]
 
 @dataclass(frozen=True, slots=True)
 class ForwardPlan:
-    """One `forward` line. `spec` is without its upstreams: `sources` names them, and files that name them."""
+    """One `forward` line. `spec` is without its upstreams: `sources` names them, and files that name them.
+
+    idle_max: connections to one upstream that are kept though they are not used; 0 for all of them.
+    """
 
     spec: ForwardSpec
     sources: tuple[UpstreamSpec | str, ...]
     trust: TrustFiles = NO_FILES
+    idle_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,6 @@ def _forward(line: Forward) -> ForwardPlan:
         upstreams=(),
         excluded=line.excluded,
         force_tcp=line.force_tcp,
-        prefer_udp=line.prefer_udp,
         policy=Policy(line.policy.value),
         max_fails=line.max_fails,
         expire=line.expire_ns / _NANOSECONDS,
@@ -143,12 +146,15 @@ def _forward(line: Forward) -> ForwardPlan:
         health_recursion_desired=line.health_check.recursion_desired,
         is_failing_fast=line.failfast_all_unhealthy,
         failover=line.failover,
+        next_rcodes=line.next_rcodes,
+        next_on_nodata=line.next_on_nodata,
+        tries=line.max_connect_attempts,
     )
     sources = tuple(
         _upstream(source, line.tls_server_name) if isinstance(source, Upstream) else source for source in line.sources
     )
     trust = TrustFiles(line.tls.certificate, line.tls.key, line.tls.ca) if line.tls else NO_FILES
-    return ForwardPlan(spec, sources, trust)
+    return ForwardPlan(spec, sources, trust, line.max_idle)
 
 
 def _upstream(upstream: Upstream, server_name: str) -> UpstreamSpec:
@@ -175,4 +181,5 @@ def _cache(line: Cache) -> CacheSpec:
         is_verifying=line.is_stale_verified,
         verify_timeout=line.verify_timeout_ns / _NANOSECONDS,
         failure=line.servfail_ns / _NANOSECONDS,
+        keeps_ttls=line.keepttl,
     )

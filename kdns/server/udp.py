@@ -19,16 +19,18 @@ import mmap
 import socket
 import sys
 import time
+from collections.abc import Callable
 from errno import EAGAIN, EINTR
 from functools import partial
 from struct import Struct
 
 from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.form import form_of
-from kdns.answer.outside import Pending
+from kdns.answer.outside import SHED, Pending
 from kdns.answer.responder import SERIAL_OCTETS, Client, Responder
 from kdns.observe.counters import SEND_FAILED
 from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed
+from kdns.wire.outside import Told
 from kdns.wire.query import HEADER_OCTETS
 
 BATCH = 64  # more gains nothing measurable; fewer costs system calls under load
@@ -82,12 +84,15 @@ class _Buffers:
         at = i * CONTROL_OCTETS
         return self.addresses[i * ADDRESS_OCTETS : (i + 1) * ADDRESS_OCTETS], self.control[at : at + control_octets]
 
-    def address(self, origin: _Origin, reply: bytes) -> None:
-        """Lay out one reply as the first message."""
-        self.addresses[:ADDRESS_OCTETS], self.control[: len(origin[1])] = origin
-        self.octets[: len(reply)] = reply
-        self.lengths[1] = len(reply)
-        self._longs[_CONTROL_LENGTH_AT] = len(origin[1])
+    def put(self, i: int, origin: _Origin, reply: bytes) -> None:
+        """Lay out message i: a reply, and where it goes."""
+        address, control = origin
+        self.addresses[i * ADDRESS_OCTETS : (i + 1) * ADDRESS_OCTETS] = address
+        self.octets[i * STRIDE : i * STRIDE + len(reply)] = reply
+        self.lengths[2 * i + 1] = len(reply)
+        if control:
+            self.control[i * CONTROL_OCTETS : i * CONTROL_OCTETS + len(control)] = control
+        self._longs[_LONGS * i + _CONTROL_LENGTH_AT] = len(control)
 
     def _fill(self, with_control: bool) -> None:
         octets, addresses = _address_of(self.octets), _address_of(self.addresses)
@@ -126,7 +131,8 @@ class UdpServer:
         self._outside = outside
         self.waiting = 0
         self._buffers = _Buffers(wildcard)
-        self._late = _Buffers(wildcard, 1)  # for a reply that goes out by itself, while a batch may be in the other
+        self._late = _Buffers(wildcard)  # for replies that were waited for, while a batch may be in the other
+        self._unsent: list[tuple[_Origin, bytes]] = []  # of those
         self._interface_at = _INTERFACE_AT[sock.family] if wildcard else None
         self._slots = [(i * STRIDE, 2 * i + 1) for i in range(BATCH)]
 
@@ -156,7 +162,8 @@ class UdpServer:
                 question, payload = form[0].lower(), form[1]
                 entry = get(question) or kept(question, payload, False)
             if entry is None:
-                length = self._respond(base, size)
+                passed = self._pass_on(base, size, question, payload) if form is not None else None
+                length = self._respond(base, size) if passed is None else passed
                 if not length:
                     dropped.append(length_at >> 1)
             else:
@@ -176,6 +183,28 @@ class UdpServer:
                 counts[counter] += 1
             lengths[length_at] = length
         return dropped
+
+    def _pass_on(self, base: int, size: int, question: bytes, payload: int) -> int | None:
+        """Pass on a plain query for outside; the length of the reply, 0 for none now; None if it is not plain."""
+        responder, outside = self._responder, self._outside
+        passing = responder.passing(question, payload, size)
+        if passing is None or outside is None:
+            return None
+        i, message = base // STRIDE, self._buffers.octets[base : base + size]
+        client = self._client(i)
+        ask = passing.ask(question, client[0])
+        finish = partial(responder.passed, passing, ask, message, payload, client)
+        if not outside.ask(ask, partial(self._pass_back, finish, self._buffers.origin(i))):
+            return self._write(i, finish(SHED))
+        self.waiting += 1
+        return 0
+
+    def _pass_back(self, finish: Callable[[Told], bytes | None], origin: _Origin, told: Told) -> None:
+        reply = finish(told)
+        if reply is None:
+            self.waiting -= 1
+        else:
+            self._send_late(origin, reply)
 
     def _respond(self, base: int, size: int) -> int:
         """Answer a query that has no kept reply; the length of the reply, 0 for none now."""
@@ -222,12 +251,22 @@ class UdpServer:
             start = i + 1
 
     def _send_late(self, origin: _Origin, reply: bytes) -> None:
-        """Send a reply that was waited for."""
-        self.waiting -= 1
-        self._late.address(origin, reply)
-        if self._interface_at is not None:
-            _clear_interfaces(self._late, 1, self._interface_at)
-        self._send_run(self._late, 0, 1)
+        """Send a reply that was waited for, together with those that come with it."""
+        if not self._unsent and self._outside is not None:
+            self._outside.when_told(self._flush)
+        self._unsent.append((origin, reply))
+
+    def _flush(self) -> None:
+        """Send the replies that were waited for."""
+        unsent, self._unsent = self._unsent, []
+        self.waiting -= len(unsent)
+        for start in range(0, len(unsent), BATCH):
+            batch = unsent[start : start + BATCH]
+            for i, (origin, reply) in enumerate(batch):
+                self._late.put(i, origin, reply)
+            if self._interface_at is not None:
+                _clear_interfaces(self._late, len(batch), self._interface_at)
+            self._send_run(self._late, 0, len(batch))
 
     def _send_run(self, buffers: _Buffers, start: int, end: int) -> None:
         while start < end:

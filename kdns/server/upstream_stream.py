@@ -18,13 +18,12 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import cast
 
 from kdns.forward.values import Fault
 from kdns.server.exchange import FAULTS, ID_BITS, Draw, Endpoint, Exchange, Outcome, fault_of
 from kdns.wire.framing import Framer, frame
-from kdns.wire.upstream import Judged, Sent, judge
+from kdns.wire.upstream import Judged, judge
 
 CONNECTIONS_MAX = 8  # to one upstream: servers bound what one client may have, NSD and Unbound at some tens
 PIPELINE_MAX = 200  # questions on one connection; Unbound, as a server, answers so many before it lets a client wait
@@ -47,7 +46,8 @@ class Tls:
 class StreamPool:
     """The connections to one upstream, all of them over TLS or none.
 
-    idle: seconds without a question after which a connection is closed. on_trouble: told why TLS does not work.
+    idle: seconds without a question after which a connection is closed. idle_max: connections without a question that
+    are left open, 0 for all of them: those that were used last. on_trouble: told why TLS does not work.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class StreamPool:
         outcome: Outcome,
         draw: Draw,
         idle: float,
+        idle_max: int = 0,
         tls: Tls | None = None,
         on_trouble: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -64,6 +65,7 @@ class StreamPool:
         self._endpoint = endpoint
         self._tls = tls
         self._idle = idle
+        self._idle_max = idle_max or CONNECTIONS_MAX
         self._draw = draw
         self._on_trouble = on_trouble
         self._pipeline = PIPELINE_MAX
@@ -74,7 +76,7 @@ class StreamPool:
         """Send a question; what becomes of it is told, maybe at once."""
         connection = self._connection()
         if connection is None:
-            self.outcome.failed(exchange.send.token, Fault.NO_ROOM)
+            self.outcome.failed(exchange.token, Fault.NO_ROOM)
             return
         exchange.tries += 1
         connection.ask(exchange, self._draw, now)
@@ -85,7 +87,9 @@ class StreamPool:
             if connection.is_silent(now):
                 connection.close()
                 self.lost(connection, TimeoutError())
-            elif not connection.waiting and now - connection.used_at >= self._idle:
+        unused = sorted([one for one in self._connections if not one.waiting], key=lambda one: -one.used_at)
+        for place, connection in enumerate(unused):
+            if place >= self._idle_max or now - connection.used_at >= self._idle:
                 self._connections.remove(connection)
                 connection.close()
 
@@ -153,13 +157,13 @@ class StreamPool:
         waiting, connection.waiting = connection.waiting, {}
         if waiting and connection.answered and error is None:
             self._pipeline = 1
-        for exchange, _ in waiting.values():
+        for exchange in waiting.values():
             if exchange.is_over:  # since another one of them was told of
                 continue
             if connection.answered and exchange.tries < TRIES_MAX:
                 self.send(exchange, time.monotonic())
             else:
-                self.outcome.failed(exchange.send.token, fault_of(error))
+                self.outcome.failed(exchange.token, fault_of(error))
 
 
 class _Connection(asyncio.Protocol):
@@ -173,7 +177,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._framer = Framer()
         self._unsent: list[bytes] = []  # until it is open; as bounded as `waiting`
-        self.waiting: dict[int, tuple[Exchange, Sent]] = {}
+        self.waiting: dict[int, Exchange] = {}
         self.answered = 0
         self.used_at = 0.0
         self._unheard_since = math.inf  # the first question since something was heard
@@ -184,11 +188,10 @@ class _Connection(asyncio.Protocol):
         message_id = draw(ID_BITS)
         while message_id in self.waiting:
             message_id = draw(ID_BITS)
-        sent, message = exchange.message(message_id)
-        self.waiting[message_id] = exchange, sent
+        message = exchange.message(message_id, self)
+        self.waiting[message_id] = exchange
         self.used_at = now
         self._unheard_since = min(self._unheard_since, now)
-        exchange.leave = partial(self._leave, message_id)
         if self._transport is None:
             self._unsent.append(frame(message))
         else:
@@ -204,6 +207,10 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
         elif self.opening is not None:
             self.opening.cancel()
+
+    def leave(self, exchange: Exchange) -> None:
+        """Nobody waits for it any more."""
+        self.waiting.pop(exchange.sent.id, None)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open: send what waits."""
@@ -227,22 +234,18 @@ class _Connection(asyncio.Protocol):
     def _take(self, reply: bytes) -> bool:
         """One reply. False if the connection is of no use any more."""
         message_id = int.from_bytes(reply[:2], "big")
-        exchange, sent = self.waiting.get(message_id, (None, None))
-        if exchange is None or sent is None:
+        exchange = self.waiting.get(message_id)
+        if exchange is None:
             return True  # nobody waits for it any more
-        judged = judge(sent, reply, True)
+        judged = judge(exchange.sent, reply, True)
         if judged is Judged.MISMATCH and self._transport is not None:
             self._transport.abort()  # nobody but the server can write here: it is out of step
             self._pool.lost(self, ConnectionError())
             return False
         del self.waiting[message_id]
         self.answered += 1
-        token = exchange.send.token
         if judged is Judged.ANSWER:
-            self._pool.outcome.replied(token, reply)
+            self._pool.outcome.replied(exchange.token, reply)
         else:
-            self._pool.outcome.failed(token, FAULTS[judged])
+            self._pool.outcome.failed(exchange.token, FAULTS[judged])
         return True
-
-    def _leave(self, message_id: int) -> None:
-        self.waiting.pop(message_id, None)

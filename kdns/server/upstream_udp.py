@@ -3,9 +3,13 @@
 How hard it is to forge a reply (RFC 5452 section 9): the guess must hit the ID (16 bits), the source port that the
 kernel drew for the socket (of 28,232 by default, nearly 15 bits), and the letter case of the name (0x20, a bit for
 each letter; kdns.forward draws it); and it must come from the upstream's own address and port, for the sockets are
-connected. Whoever finds out a port has won those 15 bits only for one of up to SOCKETS_MAX sockets, as chance decides
-for each question, and for USES_MAX questions or AGE_SECONDS at most. A socket at which too many foreign replies
-arrive is given up at once, and its questions are asked over TCP.
+connected. ID, socket and letter case are drawn of the operating system's random bits (kdns.server.draws). Whoever
+finds out a port has won those 15 bits only for one of up to SOCKETS_MAX sockets, as chance decides for each question,
+and for USES_MAX questions or AGE_SECONDS at most. A socket at which too many foreign replies arrive is given up at
+once, and its questions are asked over TCP.
+
+What is asked in one turn of the loop is sent at its end, all at once: a server that has been woken for the first
+question is still awake for the others, and to wake it costs more than to send.
 
 Connected sockets also hear what ICMP has to say: a closed port or a missing route is a fault at once. Not here: what
 a reply must be to count (kdns.wire.upstream), time-outs (kdns.server.upstreams).
@@ -16,13 +20,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from functools import partial
 
 from kdns.forward.values import Fault
 from kdns.server.exchange import FAULTS, ID_BITS, Draw, Endpoint, Exchange, Outcome, fault_of
-from kdns.wire.upstream import Judged, Sent, judge
+from kdns.wire.upstream import Judged, judge
 
-SOCKETS_MAX = 16  # open for new questions: each costs a descriptor and 1 kB of kernel memory
+_PLACE_BITS = 4
+SOCKETS_MAX = 1 << _PLACE_BITS  # open for new questions: each costs a descriptor and 1 kB of kernel memory
+_ID_MASK = (1 << ID_BITS) - 1
 USES_MAX = 64  # questions of one socket: opening and closing one costs 10 us, which they share
 AGE_SECONDS = 5.0  # in which a socket takes questions
 # Sockets that take no more and still wait for replies. Beyond that (an upstream that is silent under load) old ones
@@ -32,27 +37,31 @@ WAITING_MAX = 4096  # of one socket: a sixteenth of all IDs, so that one that is
 # Replies of one socket that answer nothing it asks. Late ones, and those sent twice, are as many as its questions.
 STRANGERS_MAX = 2 * USES_MAX
 READS_MAX = 32  # at one event; the rest is read at the next turn, so that the loop goes round
-_BUFFER_OCTETS = 65535
-
-_Waiting = dict[int, tuple[Exchange, Sent]]
-
+_REPLY_OCTETS = 65535
 
 class _Socket:
-    """One socket: its questions by their IDs, and how much it has been used."""
+    """One socket: its questions by their IDs, and how much it has been used. is_retired: it takes no more of them."""
 
-    __slots__ = ("born", "fd", "is_closed", "sock", "strangers", "uses", "waiting")
+    __slots__ = ("_pool", "born", "fd", "is_closed", "is_retired", "sock", "strangers", "uses", "waiting")
 
-    def __init__(self, sock: socket.socket, born: float) -> None:
+    def __init__(self, pool: UdpPool, sock: socket.socket, born: float) -> None:
+        self._pool = pool
         self.sock = sock
         self.fd = sock.fileno()
         self.born = born
         self.uses = self.strangers = 0
-        self.waiting: _Waiting = {}
-        self.is_closed = False
+        self.waiting: dict[int, Exchange] = {}
+        self.is_closed = self.is_retired = False
 
     def is_used_up(self, now: float) -> bool:
         """Whether it is to be replaced."""
         return self.uses >= USES_MAX or now - self.born >= AGE_SECONDS
+
+    def leave(self, exchange: Exchange) -> None:
+        """Nobody waits for it any more."""
+        self.waiting.pop(exchange.sent.id, None)
+        if self.is_retired and not self.waiting:
+            self._pool.dismiss(self)
 
 
 class UdpPool:
@@ -76,31 +85,42 @@ class UdpPool:
         self._on_stranger = on_stranger
         self._open: list[_Socket | None] = [None] * SOCKETS_MAX
         self._retired: set[_Socket] = set()
-        self._buffer = bytearray(_BUFFER_OCTETS)
+        self._unsent: list[tuple[_Socket, Exchange, bytes]] = []  # until the end of this turn of the loop
 
     def send(self, exchange: Exchange, now: float) -> None:
         """Send a question; what becomes of it is told, maybe at once."""
+        drawn = self._draw(ID_BITS + _PLACE_BITS)
         try:
-            one = self._socket(now)
+            one = self._socket(drawn >> ID_BITS, now)
         except OSError as error:
-            self._outcome.failed(exchange.send.token, fault_of(error))
+            self._outcome.failed(exchange.token, fault_of(error))
             return
-        if len(one.waiting) >= WAITING_MAX:
-            self._outcome.failed(exchange.send.token, Fault.NO_ROOM)
+        waiting = one.waiting
+        if len(waiting) >= WAITING_MAX:
+            self._outcome.failed(exchange.token, Fault.NO_ROOM)
             return
-        message_id = self._draw(ID_BITS)
-        while message_id in one.waiting:
+        message_id = drawn & _ID_MASK
+        while message_id in waiting:
             message_id = self._draw(ID_BITS)
-        sent, message = exchange.message(message_id)
         one.uses += 1
-        one.waiting[message_id] = exchange, sent
-        exchange.leave = partial(self._leave, one, message_id)
-        try:
-            one.sock.send(message)
-        except BlockingIOError:
-            self._end(one, message_id, Fault.NO_ROOM)
-        except OSError as error:  # of this message, or what ICMP said of an earlier one: the socket is spent
-            self._give_up(one, fault_of(error))
+        waiting[message_id] = exchange
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append((one, exchange, exchange.message(message_id, one)))
+
+    def _flush(self) -> None:
+        """Send what this turn of the loop has brought."""
+        unsent, self._unsent = self._unsent, []
+        for one, exchange, message in unsent:
+            if exchange.is_over or one.is_closed:
+                continue
+            try:
+                one.sock.send(message)
+            except BlockingIOError:
+                one.leave(exchange)
+                self._outcome.failed(exchange.token, Fault.NO_ROOM)
+            except OSError as error:  # of this message, or what ICMP said of an earlier one: the socket is spent
+                self._give_up(one, fault_of(error))
 
     def sweep(self, now: float) -> None:
         """Close what has been idle for long."""
@@ -113,19 +133,24 @@ class UdpPool:
         """Close everything; nobody is told anything any more."""
         for one in (*self._open, *self._retired):
             if one is not None:
-                one.waiting.clear()
+                one.waiting = {}
                 self._close(one)
         self._open = [None] * SOCKETS_MAX
         self._retired.clear()
+        self._unsent.clear()
 
     @property
     def sockets(self) -> int:
         """How many are open."""
         return len(self._retired) + sum(one is not None for one in self._open)
 
-    def _socket(self, now: float) -> _Socket:
-        """One for the next question. Raises OSError."""
-        place = self._draw(ID_BITS) % SOCKETS_MAX
+    def dismiss(self, one: _Socket) -> None:
+        """It was kept for its replies, and has them."""
+        self._retired.discard(one)
+        self._close(one)
+
+    def _socket(self, place: int, now: float) -> _Socket:
+        """The one at a place, for the next question. Raises OSError."""
         one = self._open[place]
         if one is not None and (not one.is_used_up(now) or len(self._retired) >= RETIRED_MAX):
             return one
@@ -143,12 +168,13 @@ class UdpPool:
         except OSError:
             sock.close()
             raise
-        one = _Socket(sock, now)
+        one = _Socket(self, sock, now)
         self._loop.add_reader(one.fd, self._on_readable, one)
         return one
 
     def _retire(self, one: _Socket) -> None:
         if one.waiting:
+            one.is_retired = True
             self._retired.add(one)
         else:
             self._close(one)
@@ -160,46 +186,34 @@ class UdpPool:
             one.sock.close()
 
     def _on_readable(self, one: _Socket) -> None:
+        receive, waiting = one.sock.recv, one.waiting
         for _ in range(READS_MAX):
             try:
-                size = one.sock.recv_into(self._buffer)
+                reply = receive(_REPLY_OCTETS)
             except BlockingIOError:
                 return
             except OSError as error:
                 self._give_up(one, fault_of(error))
                 return
-            self._take(one, bytes(self._buffer[:size]))
-            if one.is_closed or not one.waiting:
+            exchange = waiting.get(int.from_bytes(reply[:2]))
+            judged = judge(exchange.sent, reply, False) if exchange is not None else Judged.MISMATCH
+            if exchange is None or judged is Judged.MISMATCH:
+                self._pass_over(one)
+            else:
+                one.leave(exchange)
+                if judged is Judged.ANSWER:
+                    self._outcome.replied(exchange.token, reply)
+                else:
+                    self._outcome.failed(exchange.token, FAULTS[judged])
+            if one.is_closed or not waiting:
                 return
 
-    def _take(self, one: _Socket, reply: bytes) -> None:
-        message_id = int.from_bytes(reply[:2], "big")
-        waiting = one.waiting.get(message_id)
-        judged = judge(waiting[1], reply, False) if waiting is not None else Judged.MISMATCH
-        if judged is Judged.MISMATCH:
-            self._on_stranger()
-            one.strangers += 1
-            if one.strangers > STRANGERS_MAX + one.uses:  # somebody is guessing
-                self._give_up(one, Fault.NO_CASE)
-        elif judged is Judged.ANSWER:
-            self._end(one, message_id, None, reply)
-        else:
-            self._end(one, message_id, FAULTS[judged])
-
-    def _end(self, one: _Socket, message_id: int, fault: Fault | None, reply: bytes = b"") -> None:
-        """Tell of one question."""
-        token = one.waiting[message_id][0].send.token
-        self._leave(one, message_id)
-        if fault is None:
-            self._outcome.replied(token, reply)
-        else:
-            self._outcome.failed(token, fault)
-
-    def _leave(self, one: _Socket, message_id: int) -> None:
-        one.waiting.pop(message_id, None)
-        if one in self._retired and not one.waiting:
-            self._retired.discard(one)
-            self._close(one)
+    def _pass_over(self, one: _Socket) -> None:
+        """A reply that answers nothing."""
+        self._on_stranger()
+        one.strangers += 1
+        if one.strangers > STRANGERS_MAX + one.uses:  # somebody is guessing
+            self._give_up(one, Fault.NO_CASE)
 
     def _give_up(self, one: _Socket, fault: Fault) -> None:
         """Close a socket and tell of all its questions."""
@@ -208,5 +222,5 @@ class UdpPool:
         self._retired.discard(one)
         self._close(one)
         lost, one.waiting = one.waiting, {}
-        for exchange, _ in lost.values():
-            self._outcome.failed(exchange.send.token, fault)
+        for exchange in lost.values():
+            self._outcome.failed(exchange.token, fault)

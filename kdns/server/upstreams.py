@@ -12,9 +12,9 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from random import SystemRandom
 
 from kdns.forward.values import Fault, Send, Transport, UpstreamSpec
+from kdns.server.draws import Draws
 from kdns.server.exchange import Draw, Endpoint, Exchange, Outcome
 from kdns.server.trust import NO_FILES, Trust, TrustFiles
 from kdns.server.upstream_stream import StreamPool, Tls
@@ -24,14 +24,18 @@ from kdns.server.upstream_udp import UdpPool
 SWEEP_SECONDS = 0.05
 # Messages under way: two upstreams each for all the questions that the resolver admits (Limits.in_flight).
 EXCHANGES_MAX = 8192
-_SYSTEM = SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """How an upstream's connections are kept. idle: seconds. trust: the certificates that count, over TLS."""
+    """How an upstream's connections are kept.
+
+    idle: seconds without a question. idle_max: how many of those that have none, 0 for all. trust: the certificates
+    that count, over TLS.
+    """
 
     idle: float = 10.0
+    idle_max: int = 0
     trust: TrustFiles = NO_FILES
 
 
@@ -55,14 +59,15 @@ class Upstreams:
         outcome: Outcome,
         manners: Mapping[UpstreamSpec, Manners],
         on_trouble: Callable[[UpstreamSpec, str], None],
-        draw: Draw = _SYSTEM.getrandbits,
+        draw: Draw | None = None,
     ) -> None:
         self._loop = loop
         self._outcome = outcome
         self._manners = manners
         self._on_trouble = on_trouble
-        self._draw = draw
+        self._draw = draw or Draws().getrandbits
         self._pools: dict[tuple[UpstreamSpec, Transport], UdpPool | StreamPool] = {}
+        self._udp: dict[UpstreamSpec, UdpPool] = {}  # those of them that are asked nearly always
         self._trusts: dict[TrustFiles, Trust] = {}
         self._exchanges: dict[int, Exchange] = {}
         self.tallies = Tallies()
@@ -77,9 +82,10 @@ class Upstreams:
             self.tallies.no_room += 1
             self._outcome.failed(send.token, Fault.NO_ROOM)
             return
-        exchange = self._exchanges[send.token] = Exchange(send, now + send.timeout)
+        exchange = self._exchanges[send.token] = Exchange(send, send.token, now + send.timeout)
+        pool: UdpPool | StreamPool | None = self._udp.get(upstream) if send.transport is Transport.UDP else None
         try:
-            pool = self._pool(upstream, send.transport)
+            pool = pool or self._pool(upstream, send.transport)
         except OSError:  # an address of a family, or with a zone, that this machine does not have
             self.failed(send.token, Fault.UNREACHABLE)
             return
@@ -88,8 +94,8 @@ class Upstreams:
     def cancel(self, token: int) -> None:
         """Nobody waits for it any more. Nothing is told of it."""
         exchange = self._take(token)
-        if exchange is not None:
-            exchange.leave()
+        if exchange is not None and exchange.home is not None:
+            exchange.home.leave(exchange)
 
     def replied(self, token: int, reply: bytes) -> None:
         """For the pools: there is a reply."""
@@ -107,7 +113,8 @@ class Upstreams:
         for token in late:
             exchange = self._take(token)
             if exchange is not None:  # what is told of one may cancel others
-                exchange.leave()
+                if exchange.home is not None:
+                    exchange.home.leave(exchange)
                 self._outcome.failed(token, Fault.TIMEOUT)
         for pool in self._pools.values():
             pool.sweep(now)
@@ -120,6 +127,7 @@ class Upstreams:
         for pool in self._pools.values():
             pool.close()
         self._pools.clear()
+        self._udp.clear()
 
     def _take(self, token: int) -> Exchange | None:
         exchange = self._exchanges.pop(token, None)
@@ -137,11 +145,12 @@ class Upstreams:
     def _new_pool(self, upstream: UpstreamSpec, transport: Transport) -> UdpPool | StreamPool:
         endpoint = endpoint_of(upstream)
         if transport is Transport.UDP:
-            return UdpPool(self._loop, endpoint, self, self._draw, self._count_stranger)
+            pool = self._udp[upstream] = UdpPool(self._loop, endpoint, self, self._draw, self._count_stranger)
+            return pool
         manners = self._manners.get(upstream, Manners())
         tls = Tls(upstream.server_name, self._trust(manners.trust)) if transport is Transport.TLS else None
         trouble = partial(self._on_trouble, upstream)
-        return StreamPool(self._loop, endpoint, self, self._draw, manners.idle, tls, trouble)
+        return StreamPool(self._loop, endpoint, self, self._draw, manners.idle, manners.idle_max, tls, trouble)
 
     def _trust(self, files: TrustFiles) -> Trust:
         return self._trusts.setdefault(files, Trust(files))

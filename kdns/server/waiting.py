@@ -37,6 +37,9 @@ class Outside(Protocol):
         patience: seconds after which a failure is told at the latest.
         """
 
+    def when_told(self, callback: Callable[[], None]) -> None:
+        """For an `on_told`: have this called once the others have been told that are to be told now."""
+
 
 def hand_over(outside: Outside | None, pending: Pending, send: Callable[[bytes], None]) -> bytes | None:
     """Ask for what a query waits for, and for what it waits for then; its reply goes to `send`, later.

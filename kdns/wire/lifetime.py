@@ -14,6 +14,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
+import msgspec
+
 from kdns.wire.iana import Rcode
 from kdns.wire.message import Layout
 
@@ -48,13 +50,14 @@ class Limits(NamedTuple):
     denial_least: int = 0
 
 
-class Lifetime(NamedTuple):
+class Lifetime(msgspec.Struct, frozen=True, gc=False):
     """seconds: more than 0 for SUCCESS and DENIAL, else 0."""
 
     kind: Kind
     seconds: int
 
 
+_SUCCESS, _DENIAL = Kind.SUCCESS, Kind.DENIAL  # reading a member of an enumeration costs more than comparing it
 _FAILURE = Lifetime(Kind.FAILURE, 0)
 _UNCACHEABLE = Lifetime(Kind.UNCACHEABLE, 0)
 
@@ -69,11 +72,11 @@ def lifetime(reply: Layout, limits: Limits) -> Lifetime:
         return _FAILURE
     if reply.rcode == _NOERROR and reply.is_answered:
         most = min(limits.success_most, MAX_SUCCESS_SECONDS)
-        return _kept(Kind.SUCCESS, min(reply.ttls), limits.success_least, most)
+        return _kept(_SUCCESS, min(reply.ttls), limits.success_least, most)
     if reply.soa is None:
         return _UNCACHEABLE
     most = min(limits.denial_most, MAX_DENIAL_SECONDS)
-    return _kept(Kind.DENIAL, min(*reply.ttls, *reply.soa), limits.denial_least, most)
+    return _kept(_DENIAL, min(*reply.ttls, *reply.soa), limits.denial_least, most)
 
 
 def failure_seconds(failures: int, most: float) -> float:

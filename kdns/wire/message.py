@@ -11,8 +11,11 @@ Malformed octets are None, and nothing raises for what a peer sent. Not here: wh
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from struct import Struct, error
 from typing import NamedTuple
+
+import msgspec
 
 from kdns.wire.builder import MAX_MESSAGE_OCTETS, MessageBuilder, opt_record
 from kdns.wire.iana import RRClass, RRType
@@ -103,7 +106,7 @@ class Message(NamedTuple):
     rcode: int
 
 
-class Layout(NamedTuple):
+class Layout(msgspec.Struct, frozen=True, gc=False):
     """Where things stand in a message.
 
     ttl_at, ttls: offset and value of each record's TTL, the OPT record left out; of three `counts` as well.
@@ -304,8 +307,15 @@ def build_query(
     options: bytes = b"",
 ) -> bytes:
     """A query for a question (name, type, class). flags: RD and CD, where wanted. payload_octets 0: without EDNS."""
-    opt = opt_record(payload_octets, 0, dnssec_ok, options) if payload_octets else b""
-    return _head(message_id, flags, 1, 0, 0, bool(opt)) + question + opt
+    if not payload_octets:
+        return _head(message_id, flags, 1, 0, 0, 0) + question
+    return _head(message_id, flags, 1, 0, 0, 1) + question + _opt(payload_octets, dnssec_ok, options)
+
+
+@lru_cache(maxsize=16)
+def _opt(payload_octets: int, dnssec_ok: bool, options: bytes) -> bytes:
+    """Of the OPT records that are sent there are few."""
+    return opt_record(payload_octets, 0, dnssec_ok, options)
 
 
 def body_of(data: bytes, measured: Layout) -> Body | None:

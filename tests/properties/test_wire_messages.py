@@ -141,7 +141,8 @@ def test_nothing_is_kept_beyond_the_ttl_of_any_record(octets: bytes, success_mos
     measured, whole = layout(octets), parse_message(octets)
     assert measured is not None
     assert whole is not None
-    kind, seconds = lifetime(measured, Limits(success_most=success_most, denial_most=denial_most))
+    held = lifetime(measured, Limits(success_most=success_most, denial_most=denial_most))
+    kind, seconds = held.kind, held.seconds
     assert (seconds > 0) == (kind in (Kind.SUCCESS, Kind.DENIAL))
     records = whole.answer + whole.authority + whole.additional
     assert all(seconds <= record.ttl for record in records)

@@ -87,6 +87,10 @@ class FakeOutside:
         self.asked: list[tuple[Ask, Callable[[Told], None]]] = []
         self.patience: list[float] = []  # for what was asked because of what was told
         self.is_full = False
+        self.afterwards: list[Callable[[], None]] = []
+
+    def when_told(self, callback: Callable[[], None]) -> None:
+        self.afterwards.append(callback)
 
     def ask(self, ask: Ask, on_told: Callable[[Told], None], patience: float = 0.0) -> bool:
         if not self.is_full:
@@ -98,6 +102,8 @@ class FakeOutside:
         """Answer one of those that wait, the oldest one by default."""
         ask, on_told = self.asked.pop(at)
         on_told(answering(ask, *answer, **rest))
+        while self.afterwards:
+            self.afterwards.pop()()
 
 
 def _record(line: str) -> dns.rrset.RRset:

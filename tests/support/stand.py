@@ -84,6 +84,11 @@ class Stand:
         self.upstreams.send(send, spec, time.monotonic())
         return self._token
 
+    def turn(self) -> None:
+        """Let what was asked be sent, and nothing more."""
+        for _ in range(2):
+            self.loop.run_until_complete(asyncio.sleep(0))
+
     def outcome(self, token: int) -> dns.message.Message | Fault:
         """Wait until something has become of it."""
         self.run_until(lambda: token in self.outcomes)

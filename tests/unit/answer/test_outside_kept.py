@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
 import pytest
 
 from kdns.answer.outside import DUE_AT_ONCE, KEPT_OUTSIDE, Outside, Pending
@@ -329,3 +330,12 @@ def test_a_random_history_keeps_only_what_is_told_and_has_not_expired() -> None:
             assert now < end
             assert reply is not None
             assert Answer(reply).answer == [f"{name}. {until - now} A 192.0.2.1"]
+
+
+def test_ttls_that_stay_are_told_as_they_came(served: Served) -> None:
+    pending = served.pend(query(WWW))
+    pending.finish(msgspec.structs.replace(answering(pending.ask, ANSWER, keep=60), keeps_ttls=True))
+    served.engine.tick(NOW + 50)
+    assert "300" in str(served.dig(WWW).answer)
+    served.engine.tick(NOW + 60)
+    served.pend(query(WWW))

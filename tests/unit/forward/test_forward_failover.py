@@ -6,9 +6,8 @@ import pytest
 
 from kdns.forward.exchange import SENDS_MAX
 from kdns.forward.health import HEDGE_MAX, HEDGE_MIN
-from kdns.forward.telling import Why
 from kdns.forward.values import CacheSpec, Fault, ForwardSpec, Limits, Policy, Send, Transport
-from kdns.wire.iana import Rcode
+from kdns.wire.iana import EDE, Rcode
 from kdns.wire.outside import Source, Told
 from kdns.wire.query import CD_BIT, RD_BIT
 from tests.unit.forward.messages import ask, forward, group, question, record, upstream
@@ -213,7 +212,7 @@ def test_silence_of_all_is_servfail_when_patience_ends() -> None:
     one = world(dead, dead)
     one.ask(ask())
     when, said = told(one)
-    assert (when, said.rcode, said.ede) == (4.0, Rcode.SERVFAIL, Why.NO_REACHABLE_AUTHORITY)
+    assert (when, said.rcode, said.ede) == (4.0, Rcode.SERVFAIL, EDE.NO_REACHABLE_AUTHORITY)
     assert said.text
     assert 4 <= len(hosts(one)) <= SENDS_MAX
 
@@ -326,7 +325,7 @@ def test_a_name_that_no_line_covers_is_refused() -> None:
     one.ask(ask("www.example.com"))
     one.ask(ask("www.example.org", 2, group=5))
     one.run(1.0)
-    assert [(said.rcode, said.ede) for said in one.tells()] == [(Rcode.REFUSED, Why.NOT_AUTHORITATIVE)] * 2
+    assert [(said.rcode, said.ede) for said in one.tells()] == [(Rcode.REFUSED, EDE.NOT_AUTHORITATIVE)] * 2
     assert not one.sent
     assert one.resolver.counts.not_ours == 2
 
@@ -371,7 +370,7 @@ def test_a_line_without_upstreams_is_servfail_at_once() -> None:
     one = World({}, group(ForwardSpec(b"\0", ())))
     one.ask(ask())
     when, said = told(one)
-    assert (when, said.rcode, said.ede) == (0.0, Rcode.SERVFAIL, Why.NO_REACHABLE_AUTHORITY)
+    assert (when, said.rcode, said.ede) == (0.0, Rcode.SERVFAIL, EDE.NO_REACHABLE_AUTHORITY)
 
 
 def test_patience_can_be_set() -> None:

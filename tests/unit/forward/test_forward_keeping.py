@@ -6,9 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from kdns.forward.telling import Why
 from kdns.forward.values import CacheSpec, Fault, Limits
-from kdns.wire.iana import Rcode
+from kdns.wire.iana import EDE, Rcode
 from kdns.wire.outside import NO_EDE, Purpose, Source, Told
 from kdns.wire.query import CD_BIT, RD_BIT
 from tests.unit.forward.messages import ask, forward, group, nxdomain, record, reply, soa, upstream
@@ -74,6 +73,14 @@ def test_ttls_are_bounded_as_the_cache_line_says() -> None:
     assert (asked(one, 0.0).ttls, asked(one, 10.0).ttls) == ((30,), (20,))
     two = world(good(0.0, 5), success_min_ttl=60)
     assert (asked(two, 0.0).ttls, asked(two, 10.0).ttls) == ((60,), (50,))
+
+
+def test_ttls_stay_as_they_came_where_the_line_says_so() -> None:
+    one = world(good(0.0, 30), keeps_ttls=True)
+    assert asked(one, 0.0).keeps_ttls
+    later = asked(one, 20.0)
+    assert (later.source, later.ttls, later.keep, later.keeps_ttls) == (Source.CACHE_SUCCESS, (30,), 10, True)
+    assert asked(one, 30.0).source is Source.UPSTREAM
 
 
 def test_without_a_cache_line_nothing_is_kept() -> None:
@@ -162,7 +169,7 @@ def test_what_has_expired_is_told_at_once_while_it_is_fetched_anew() -> None:
     one = world(good(0.01, 10), stale=3600.0)
     asked(one, 0.0)
     stale = asked(one, 100.0)
-    assert (stale.source, stale.ede, stale.ttls, stale.keep) == (Source.STALE, Why.STALE_ANSWER, (10,), 0)
+    assert (stale.source, stale.ede, stale.ttls, stale.keep) == (Source.STALE, EDE.STALE_ANSWER, (10,), 0)
     assert asked(one, 105.0).source is Source.CACHE_SUCCESS
     assert len(one.sent) == 2
 
@@ -178,7 +185,7 @@ def test_the_ttl_of_what_has_expired_is_30_at_most() -> None:
 def test_an_expired_denial_says_that_it_is_one() -> None:
     one = world(denying(), stale=3600.0)
     asked(one, 0.0)
-    assert asked(one, 100.0).ede == Why.STALE_NXDOMAIN
+    assert asked(one, 100.0).ede == EDE.STALE_NXDOMAIN
 
 
 def test_nothing_stands_in_for_longer_than_allowed() -> None:
@@ -242,7 +249,7 @@ def test_a_failure_is_kept_for_a_second_and_then_for_twice_as_long() -> None:
     times = one.asked_of(HOST)
     assert [round(later - sooner, 1) for sooner, later in pairwise(times)][:3] == [1.1, 2.1, 4.1]
     assert {said.rcode for said in one.tells()} == {Rcode.SERVFAIL}
-    assert [said.ede for said in one.tells()][:2] == [NO_EDE, Why.CACHED_ERROR]
+    assert [said.ede for said in one.tells()][:2] == [NO_EDE, EDE.CACHED_ERROR]
     assert [said.keep for said in one.tells()][:2] == [1, 0]
 
 
@@ -265,7 +272,7 @@ def test_servfail_zero_keeps_no_failure() -> None:
 
 def test_silence_is_told_with_why_and_kept_as_a_failure() -> None:
     one = world(faulty(Fault.REFUSED))
-    assert asked(one, 0.0).ede == Why.NO_REACHABLE_AUTHORITY
+    assert asked(one, 0.0).ede == EDE.NO_REACHABLE_AUTHORITY
     one.ask(ask(number=2), one.now)
     one.run(one.now)
     one = world(dead)
@@ -273,8 +280,8 @@ def test_silence_is_told_with_why_and_kept_as_a_failure() -> None:
     one.ask(ask(number=2), 4.5)
     one.run(4.6)
     assert [(when, said.ede) for when, _, said in one.told] == [
-        (4.0, Why.NO_REACHABLE_AUTHORITY),
-        (4.5, Why.CACHED_ERROR),
+        (4.0, EDE.NO_REACHABLE_AUTHORITY),
+        (4.5, EDE.CACHED_ERROR),
     ]
 
 

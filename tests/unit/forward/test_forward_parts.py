@@ -8,6 +8,8 @@ from struct import pack
 
 import dns.message
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kdns.forward import timers as timers_module
 from kdns.forward.health import HEDGE_MAX, HEDGE_MIN, Care, Rank, Upstream
@@ -15,7 +17,7 @@ from kdns.forward.policy import Choice
 from kdns.forward.reply import read_reply
 from kdns.forward.timers import Timers
 from kdns.forward.values import Policy, Transport
-from kdns.wire.lifetime import Kind, Limits
+from kdns.wire.lifetime import Kind, Lifetime, Limits
 from kdns.wire.query import AD_BIT
 from tests.unit.forward.messages import OPT, address, nxdomain, question, record, reply, upstream
 
@@ -153,10 +155,29 @@ def test_entries_that_mean_nothing_are_thrown_out(monkeypatch: pytest.MonkeyPatc
     one = Sleeping()
     for when in range(1000):
         timers.set(one, float(when))
-        assert len(timers._heap) <= 32768
+        assert len(timers._queue) <= 32768
     timers._sweep()
-    assert len(timers._heap) == 1
+    assert len(timers._queue) == 1
     assert timers.due(999.0) == [one]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 20), st.booleans()), max_size=60))
+def test_all_are_woken_in_time_in_order_and_once(steps: list[tuple[int, int, bool]]) -> None:
+    timers: Timers[Sleeping] = Timers()
+    sleepers = [Sleeping() for _ in range(6)]
+    due: dict[Sleeping, float] = {}
+    now = 0.0
+    for index, delay, looks in steps:
+        when = now + delay
+        timers.set(sleepers[index], when)
+        due[sleepers[index]] = when
+        assert timers.next_due <= min(due.values())
+        if looks:
+            now += 3.0
+            woken = timers.due(now)
+            assert [due[one] for one in woken] == sorted(when for when in due.values() if when <= now)
+            due = {one: when for one, when in due.items() if when > now}
+    assert len(timers.due(inf)) == len(due)
 
 
 def test_a_reply_is_cut_behind_its_question_and_before_its_opt() -> None:
@@ -165,7 +186,7 @@ def test_a_reply_is_cut_behind_its_question_and_before_its_opt() -> None:
     assert found is not None
     assert found.body == record(60)
     assert (found.counts, found.ttl_at, found.ttls) == ((1, 0, 0), (6,), (60,))
-    assert found.lifetime == (Kind.SUCCESS, 60)
+    assert found.lifetime == Lifetime(Kind.SUCCESS, 60)
 
 
 def test_only_ra_and_ad_of_a_header_are_passed_on() -> None:

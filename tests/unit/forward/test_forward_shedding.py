@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from kdns.forward.fairness import Room, Shed, TopClients
-from kdns.forward.telling import Why
 from kdns.forward.values import CacheSpec, Limits
-from kdns.wire.iana import Rcode
+from kdns.wire.iana import EDE, Rcode
 from kdns.wire.outside import Purpose, Source
 from tests.unit.forward.messages import ask, forward, group, upstream
 from tests.unit.forward.world import World, dead, good
@@ -29,7 +31,7 @@ def test_no_client_has_more_than_its_share() -> None:
     one.run(0.1)
     assert [said.number for said in one.tells()] == [4, 5, 6, 7, 8, 9]
     assert {(said.rcode, said.ede, said.text) for said in one.tells()} == {
-        (Rcode.SERVFAIL, Why.NETWORK_ERROR, "too many queries of this client")
+        (Rcode.SERVFAIL, EDE.NETWORK_ERROR, "too many queries of this client")
     }
     assert one.resolver.counts.shed[Shed.CLIENT] == 6
     assert one.resolver.clients.top(1)[0][1].shed == 6
@@ -84,7 +86,7 @@ def test_max_concurrent_is_servfail_and_counts_flights() -> None:
     flood(one, b"a", 3, 0)
     one.ask(ask("n0.example", 9, b"a"))
     one.run(0.1)
-    assert [(said.number, said.rcode, said.ede) for said in one.tells()] == [(2, Rcode.SERVFAIL, Why.NETWORK_ERROR)]
+    assert [(said.number, said.rcode, said.ede) for said in one.tells()] == [(2, Rcode.SERVFAIL, EDE.NETWORK_ERROR)]
     assert one.resolver.groups[0].routes[0].rejected == 1
     one.behaviours[HOST] = good()
     one.run(10.0)
@@ -119,6 +121,28 @@ def test_room_is_empty_again_when_all_have_left() -> None:
     assert room.loser() is None
     assert not room._levels
     assert not room._waiting
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3)), max_size=80))
+def test_the_loser_is_the_oldest_of_whoever_has_most_however_full_it_was(steps: list[tuple[bool, int]]) -> None:
+    """The order of clients is kept only while it is tight: it must be right whenever it is needed."""
+    room: Room[int] = Room(8, 8)
+    waiting: dict[bytes, list[int]] = {b"%d" % client: [] for client in range(4)}
+    for number, (enters, who) in enumerate(steps):
+        client = b"%d" % who
+        own = waiting[client]
+        if enters and room.refusal(client) is None:
+            loser = room.loser()
+            if loser is not None:
+                most = max(map(len, waiting.values()))
+                (loses,) = [other for other, theirs in waiting.items() if theirs[:1] == [loser]]
+                assert len(waiting[loses]) == most
+                room.leave(loses, waiting[loses].pop(0))
+            room.enter(client, number)
+            own.append(number)
+        elif not enters and own:
+            room.leave(client, own.pop(0))
+        assert len(room) == sum(map(len, waiting.values())) <= 8
 
 
 def test_the_top_clients_are_right_within_their_slack() -> None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from heapq import heappop, heappush
 from random import Random
 
+import msgspec
+
 from kdns.forward.resolver import Resolver
 from kdns.forward.values import Action, Cancel, Fault, GroupSpec, Limits, Send, Tell, Transport
 from kdns.wire.iana import Rcode
@@ -145,7 +147,7 @@ def without_edns(send: Send, world: World) -> Deed:
 
 def lying(send: Send, world: World) -> Deed:
     """The answer to another question, as a broken or hostile upstream gives it."""
-    return 0.01, world.answer_to(send._replace(question=b"\x04evil" + send.question))
+    return 0.01, world.answer_to(msgspec.structs.replace(send, question=b"\x04evil" + send.question))
 
 
 def garbled(send: Send, world: World) -> Deed:

@@ -298,3 +298,23 @@ def test_what_is_sent_is_what_is_received(incarnation: int, some: list[Ask], mor
     asked, answered = Asks(incarnation, tuple(some)), Tolds(incarnation, tuple(more))
     assert decode_asks(encode(asked)) == asked
     assert decode_tolds(memoryview(encode(answered))) == answered
+
+
+def test_who_wants_to_know_when_all_have_been_told_is_called_once_then(play: Play) -> None:
+    heard: list[object] = []
+
+    def on_told(told: Told) -> None:
+        heard.append(told.number)
+        if len(heard) == 1:
+            play.asker.when_told(lambda: heard.append("all"))
+
+    for _ in range(3):
+        assert play.asker.ask(ask(), on_told)
+    play.until(lambda: bool(play.heard()))
+    play.tell(*(told(number) for number in (1, 2)))
+    play.until(lambda: len(heard) == 3)
+    assert heard == [1, 2, "all"]
+    play.asker.when_told(lambda: heard.append("at the end"))
+    play.asker.stop()
+    assert heard == [1, 2, "all", 3, "at the end"]
+    play.asker.start()

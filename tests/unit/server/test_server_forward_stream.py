@@ -136,6 +136,16 @@ def test_an_idle_connection_is_closed_in_time() -> None:
             assert upstream.connections == 2
 
 
+def test_only_so_many_idle_connections_are_kept() -> None:
+    with ScriptedUpstream(answered) as upstream:
+        spec = UpstreamSpec("127.0.0.1", upstream.port)
+        with Stand({spec: Manners(idle_max=1)}) as stand:
+            tokens = [stand.ask(upstream.port, TCP) for _ in range(SPREAD_FROM + 1)]
+            assert [stand.addresses(token) for token in tokens] == [["192.0.2.1"]] * len(tokens)
+            stand.run_until(lambda: pool(stand).connections == 1)
+            assert upstream.connections == 2
+
+
 def test_a_connection_that_has_become_silent_is_given_up() -> None:
     def script(asked: Asked) -> bytes | None:
         return None if asked.name.startswith("mute") else asked.answer("192.0.2.1")

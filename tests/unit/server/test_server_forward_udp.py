@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdns.forward.values import Fault, Transport
+from kdns.server.exchange import ID_BITS
 from kdns.server.upstream_udp import AGE_SECONDS, RETIRED_MAX, SOCKETS_MAX, STRANGERS_MAX, USES_MAX, UdpPool
 from kdns.wire.iana import Rcode
 from tests.server.serving import free_port
@@ -85,7 +86,7 @@ def test_a_port_that_closes_is_a_fault_for_all_that_wait_there() -> None:
     upstream = ScriptedUpstream(lambda _: None)
     with Stand(draw=Random(1).getrandbits) as stand:
         tokens = [stand.ask(upstream.port) for _ in range(3)]
-        upstream.wait_for_queries(3)
+        stand.run_until(lambda: len(upstream.asked) == 3)
         upstream.close()
         last = stand.ask(upstream.port)
         assert stand.outcome(last) is Fault.REFUSED
@@ -100,13 +101,29 @@ def test_silence_is_a_time_out() -> None:
 
 
 def test_of_what_was_cancelled_nothing_is_told() -> None:
-    with ScriptedUpstream(answered) as upstream, Stand() as stand:
-        gone = stand.ask(upstream.port)
+    held: list[Asked] = []
+
+    def script(asked: Asked) -> list[bytes]:
+        if asked.name.startswith("gone"):
+            held.append(asked)
+            return []
+        upstream.send(held[0].answer("192.0.2.7"), held[0].source)
+        return [asked.answer("192.0.2.1")]
+
+    with ScriptedUpstream(script) as upstream, Stand() as stand:
+        gone = stand.ask(upstream.port, name="gone.example.org")
+        stand.run_until(lambda: bool(held))
         stand.upstreams.cancel(gone)
         stand.upstreams.cancel(gone)
         assert stand.addresses(stand.ask(upstream.port)) == ["192.0.2.1"]
-        upstream.wait_for_queries(2)
         assert gone not in stand.outcomes
+
+
+def test_what_is_cancelled_before_it_was_sent_is_not_sent() -> None:
+    with ScriptedUpstream(answered) as upstream, Stand() as stand:
+        stand.upstreams.cancel(stand.ask(upstream.port, name="gone.example.org"))
+        assert stand.addresses(stand.ask(upstream.port)) == ["192.0.2.1"]
+        assert [asked.name for asked in upstream.asked] == ["www.example.org"]
 
 
 @pytest.mark.parametrize(
@@ -263,6 +280,7 @@ def test_whatever_an_upstream_sends_the_question_ends_with_an_answer_or_a_fault(
         upstream.bind(("127.0.0.1", 0))
         upstream.settimeout(10)
         token = stand.ask(upstream.getsockname()[1])
+        stand.turn()
         query, client = upstream.recvfrom(65535)
         asked = Asked(query, False, client[1])
         for has_id, is_reply, octets in rubbish:
@@ -275,15 +293,9 @@ def test_whatever_an_upstream_sends_the_question_ends_with_an_answer_or_a_fault(
 
 
 def _always_the_same_socket() -> Callable[[int], int]:
-    """Random IDs, but never another socket of the pool: the draw for that is the first of every two."""
+    """Random IDs, but never another socket of the pool: the bits above an ID say which one."""
     rng = Random(2)
-    turn = [0]
-
-    def draw(bits: int) -> int:
-        turn[0] += 1
-        return 0 if turn[0] % 2 else rng.getrandbits(bits)
-
-    return draw
+    return lambda _: rng.getrandbits(ID_BITS)
 
 
 def test_transports_of_one_upstream_do_not_share_sockets() -> None:

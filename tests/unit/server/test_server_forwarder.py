@@ -9,17 +9,20 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 import uvloop
 
 from kdns.forward.fairness import TopClients
-from kdns.forward.groups import Group
+from kdns.forward.groups import Group, make_groups
 from kdns.forward.health import Care, Upstream
 from kdns.forward.resolver import Counts
 from kdns.forward.values import (
     Action,
+    CacheSpec,
     Cancel,
     Fault,
     ForwardSpec,
@@ -32,6 +35,7 @@ from kdns.forward.values import (
 )
 from kdns.observe.logs import Log
 from kdns.server.asking import MESSAGE_OCTETS_MAX, Asks, Tolds, decode_tolds, encode
+from kdns.server.desk import WAKE_SECONDS
 from kdns.server.forwarder import COUNTS, DRAIN_SECONDS, FORMER_SECONDS, Count, Forwarder, ForwarderPlan
 from kdns.server.forwarding import ForwardPlan, GroupPlan
 from kdns.server.probes import LoopPlan
@@ -127,6 +131,8 @@ class Play:
     def _resolver(self, groups: Mapping[int, GroupSpec], limits: Limits) -> Scripted:
         assert limits == Limits()
         self.resolvers.append(Scripted(groups))
+        kept = {number: GroupSpec(group.forwards, CacheSpec()) for number, group in groups.items()}
+        self.resolvers[-1].groups = make_groups(kept, Random(1))[0]
         return self.resolvers[-1]
 
     def ask(self, worker: int, *numbers: int, incarnation: int = 1) -> None:
@@ -223,6 +229,19 @@ def test_an_earlier_wish_to_be_woken_is_heard(play: Play) -> None:
     play.resolver.wake_at = time.monotonic()
     play.ask(0, 2)
     play.until(lambda: bool(play.resolver.woken))
+
+
+def test_a_resolver_that_always_wants_to_be_woken_is_woken_now_and_then(play: Play) -> None:
+    def wake(now: float) -> list[Action]:
+        woken.append(now)
+        return []
+
+    woken: list[float] = []
+    play.resolver.wake = wake
+    play.resolver.wake_at = 0.0
+    play.ask(0, 1)
+    play.until(lambda: len(woken) > 5)
+    assert min(later - earlier for earlier, later in pairwise(woken)) > WAKE_SECONDS / 2
 
 
 def test_what_is_cancelled_is_not_heard_of_again(play: Play) -> None:
@@ -353,11 +372,14 @@ def test_a_changed_resolv_conf_is_followed_and_what_is_under_way_finished(tmp_pa
     play = Play(str(file))
     try:
         former = play.resolver
+        cache = former.groups[1].cache
         assert former.specs[1].forwards[0].upstreams == (UpstreamSpec("192.0.2.1", 53),)
         file.write_text("nameserver 192.0.2.1\nnameserver 192.0.2.2\n")
         play.until(lambda: len(play.resolvers) == 2)
         assert len(play.resolver.specs[1].forwards[0].upstreams) == 2
         assert "other servers are asked from now on" in play.log
+        assert cache is play.resolver.groups[1].cache is not None
+        assert former.groups[1].cache is None
         (old,) = play.forwarder._former
         old._do([Tell(1 << 16, Told(5, 0, 0, b"", (0, 0, 0)))], time.monotonic())
         assert play.heard(0)[0].tolds[0].number == 5

@@ -15,7 +15,7 @@ from kdns.corefile import CorefileError, parse_corefile
 from kdns.corefile.plugins import Cache, Forward
 from kdns.forward.values import CacheSpec, ForwardSpec, GroupSpec, Policy, UpstreamSpec
 from kdns.server import assembly, forwarding
-from kdns.server.assembly import PENDING, Plan, assemble
+from kdns.server.assembly import Plan, assemble
 from kdns.server.forwarding import (
     NAMESERVERS_MAX,
     ForwardPlan,
@@ -89,7 +89,8 @@ def test_every_field_of_a_spec_is_set_by_what_a_line_may_say() -> None:
 def test_every_field_of_a_line_is_read_or_refused() -> None:
     source = inspect.getsource(forwarding) + inspect.getsource(assembly)
     read = {one.name for one in (*fields(Forward), *fields(Cache)) if f"line.{one.name}" in source}
-    assert read | {"position"} == {one.name for one in (*fields(Forward), *fields(Cache))}
+    without_effect = {"prefer_udp"}  # the documentation says so
+    assert read | {"position"} | without_effect == {one.name for one in (*fields(Forward), *fields(Cache))}
 
 
 def _keywords(function: str) -> list[str]:
@@ -167,21 +168,19 @@ def test_one_upstream_with_two_authorities_is_refused_with_its_line() -> None:
     plan(line.format("example.org", "a.pem"), line.format("example.com", "a.pem"))
 
 
-@pytest.mark.parametrize(
-    ("line", "name"),
-    [
-        ("forward . 192.0.2.1 {\nnext NXDOMAIN\n}\nforward . 192.0.2.2", "forward { next }"),
-        ("forward . 192.0.2.1 {\nmax_connect_attempts 3\n}", "forward { max_connect_attempts }"),
-        ("forward . 192.0.2.1 {\nmax_idle_conns 3\n}", "forward { max_idle_conns }"),
-        ("cache {\nkeepttl\n}", "cache { keepttl }"),
-    ],
-)
-def test_what_is_not_served_yet_is_refused_with_its_place(line: str, name: str) -> None:
-    with pytest.raises(CorefileError) as refused:
-        plan(line)
-    assert str(refused.value).startswith("Corefile:5:")
-    assert f"`{name}`" in str(refused.value)
-    assert name in PENDING
+def test_what_next_attempts_and_idle_connections_say_reaches_the_forwarder() -> None:
+    made = forward(
+        "forward . 192.0.2.1 {", "next NXDOMAIN REFUSED", "next_on_nodata", "max_connect_attempts 3",
+        "max_idle_conns 4", "}",
+    )  # fmt: skip
+    assert (made.spec.next_rcodes, made.spec.next_on_nodata, made.spec.tries) == ((3, 5), True, 3)
+    assert made.idle_max == 4
+
+
+def test_ttls_that_are_kept_are_told_so() -> None:
+    cache = plan("forward . 192.0.2.1", "cache {", "keepttl", "}").groups[1].cache
+    assert cache is not None
+    assert cache.keeps_ttls
 
 
 # resolv.conf

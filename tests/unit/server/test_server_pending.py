@@ -12,11 +12,7 @@ from kdns.server.assembly import PENDING, assemble
 DIRECTIVES = Path(__file__).parents[3] / "docs" / "directives.md"
 COREFILE = ". {{\n    whoami\n    {line}\n}}\n"
 LINES = {
-    "cache { keepttl }": "cache {\n        keepttl\n    }",
     "hosts { fallthrough_unsupported }": "hosts {\n        fallthrough\n        fallthrough_unsupported\n    }",
-    "forward { next }": "forward . 127.0.0.1 {\n        next NXDOMAIN\n    }",
-    "forward { max_connect_attempts }": "forward . 127.0.0.1 {\n        max_connect_attempts 2\n    }",
-    "forward { max_idle_conns }": "forward . 127.0.0.1 {\n        max_idle_conns 2\n    }",
 }
 
 

@@ -13,6 +13,7 @@ from kdns.server import waiting
 from kdns.server.udp import BATCH
 from kdns.server.waiting import PATIENCE_SECONDS, hand_over, observed
 from kdns.wire.iana import EDE
+from kdns.wire.outside import Source
 from tests.support.corefiles import served_by
 from tests.support.engines import Served
 from tests.support.forwarding import FakeOutside, answering, forwarding
@@ -51,7 +52,7 @@ def test_a_reply_comes_when_it_is_told(served: Served, outside: FakeOutside) -> 
 def test_what_is_kept_is_answered_from_then_on(served: Served, outside: FakeOutside) -> None:
     with Server(served.responder, outside=outside) as server, client(server) as one:
         ask(server, one, query(WWW))
-        outside.tell(ANSWER, keep=60)
+        outside.tell(ANSWER, keep=60, source=Source.CACHE_SUCCESS)
         receive_all(one)
         for edns in (b"", opt()):
             [reply] = ask(server, one, query(WWW, ident=8, edns=edns))
@@ -122,6 +123,22 @@ def test_without_room_or_forwarder_the_client_hears_so_at_once(served: Served, i
         ]
         assert Answer(replies[1]).ede[0][0] == EDE.NETWORK_ERROR
         assert server.udp.waiting == 0
+
+
+def test_late_replies_that_come_together_are_sent_together(
+    served: Served, outside: FakeOutside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Server(served.responder, outside=outside) as server, client(server) as one:
+        for start in (0, BATCH):
+            ask(server, one, *[query(f"h{at}.test", ident=at) for at in range(start, start + BATCH)])
+        kernel = Kernel(monkeypatch)
+        for asked, on_told in outside.asked[: BATCH + 1]:
+            on_told(answering(asked, "h.test. 60 A 192.0.2.1"))
+        assert (receive_all(one), len(outside.afterwards)) == ([], 1)
+        outside.afterwards.pop()()
+        assert [Answer(reply).ident for reply in receive_all(one)] == list(range(BATCH + 1))
+        assert kernel.counts == [BATCH, 1]
+        assert server.udp.waiting == BATCH - 1
 
 
 def test_a_late_reply_that_cannot_be_sent_is_counted(

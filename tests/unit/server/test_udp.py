@@ -209,15 +209,17 @@ def test_kept_replies_and_others_are_counted_alike(served: Served) -> None:
 
 
 class Kernel:
-    """Stands for sendmmsg: refuses as told, then sends."""
+    """Stands for sendmmsg: refuses as told, then sends. counts: messages of each call."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *results: int) -> None:
         """results: how many messages to take of each call, or a negative errno; afterwards it takes all."""
         self._real = udp._sendmmsg
         self._results = list(results)
+        self.counts: list[int] = []
         monkeypatch.setattr(udp, "_sendmmsg", self._send)
 
     def _send(self, fd: int, at: int, count: int, flags: int) -> int:
+        self.counts.append(count)
         result = self._results.pop(0) if self._results else count
         if result < 0:
             ctypes.set_errno(-result)

@@ -25,9 +25,11 @@ from kdns.server.process import fork
 from kdns.server.slots import Slots
 from kdns.server.worker import ForwarderLink, WorkerPlan, run_worker
 from kdns.wire.name import ROOT, from_text
-from kdns.wire.outside import Ask, Purpose, Told
+from kdns.wire.outside import Ask, Purpose, Source, Told
 from tests.support.forwarding import answering
 from tests.unit.server.test_worker import PATIENCE, Harness
+
+CACHED = Source.CACHE_SUCCESS  # asked before: what upstreams have just been asked for, a worker does not keep
 
 SPECIFICATION = Specification(
     sources=(ClusterSpec((from_text("cluster.local"),)),),
@@ -106,7 +108,7 @@ def test_a_name_outside_is_asked_of_the_forwarder_and_kept(worker: Forwarded) ->
         one.send(www())
         ask = worker.asked()
         assert worker.ask() == ["10.0.0.1"]  # nobody else waits
-        worker.tell(answering(ask, "www.example.net. 60 A 192.0.2.80", keep=60), ask)
+        worker.tell(answering(ask, "www.example.net. 60 A 192.0.2.80", keep=60, source=CACHED), ask)
         assert answer(one.recv(4096)) == ["192.0.2.80"]
         one.send(www())
         assert answer(one.recv(4096)) == ["192.0.2.80"]
@@ -120,7 +122,8 @@ def test_the_workers_clock_ages_drops_and_asks_again(worker: Forwarded) -> None:
     with worker.client() as one:
         one.send(www())
         ask = worker.asked()
-        worker.tell(answering(ask, "www.example.net. 3 A 192.0.2.80", keep=3, prefetch_hits=1), ask)
+        told = answering(ask, "www.example.net. 3 A 192.0.2.80", keep=3, prefetch_hits=1, source=CACHED)
+        worker.tell(told, ask)
         assert answer(one.recv(4096)) == ["192.0.2.80"]
         again = worker.asked()
         assert (again.question, again.purpose) == (ask.question, Purpose.PREFETCH)
