@@ -25,6 +25,10 @@ from kdns.wire.name import ROOT, is_subdomain, suffixes
 from kdns.zone.model import Found, Kind, Zone
 from kdns.zone.rrset import RRset
 
+# Fields of a site that say nothing of plain questions for names in none of its zones.
+_WITHOUT_SAY = frozenset(
+    ("zones", "backends", "any_hinfo", "whoami", "max_udp_octets", "group", "outside", "chaos", "transfers")
+)
 _PASSED_ON = frozenset((Kind.ABSENT, Kind.EMPTY))
 
 
@@ -136,10 +140,9 @@ class Site:
     def passes_on(self) -> bool:
         """Whether `forward` alone has a say in names that are in no zone of the site.
 
-        So it is if it takes all of them, and if no other field is set than those below, which have none.
+        So it is if it takes all of them, and if no other field is set than those of _WITHOUT_SAY.
         """
-        without_say = {"zones", "backends", "any_hinfo", "whoami", "max_udp_octets", "group", "outside", "chaos", "transfers"}
-        has_say = any(getattr(self, one.name) != one.default for one in fields(self) if one.name not in without_say)
+        has_say = any(getattr(self, one.name) != one.default for one in fields(self) if one.name not in _WITHOUT_SAY)
         return self.group is not None and OutsideSpec(ROOT) in self.outside and not has_say
 
     def _is_forwarded(self, ancestors: list[bytes]) -> bool:
