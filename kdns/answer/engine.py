@@ -18,6 +18,7 @@ from kdns.answer.responder import Responder
 from kdns.answer.site import Backend, Site
 from kdns.answer.spec import NEGATIVE_TTL, ClusterSpec, FileSpec, SiteSpec, Specification
 from kdns.answer.table import GENERATION
+from kdns.observe.tally import Tally
 from kdns.zone.cluster import ForwardZone, ReverseZone, is_reverse
 from kdns.zone.delta import ZoneDelta
 from kdns.zone.masterzone import MasterZone, MasterZoneBuilder
@@ -147,7 +148,7 @@ class Image:
 class Engine:
     """See the module's docstring.
 
-    counts: from kdns.observe.counters.new_counts, or a former worker's.
+    tally: what counts the replies; its layout numbers zones as the specification does.
     rng: draws where rotations start.
     generation: how many replies each table keeps before the old ones go.
     """
@@ -155,7 +156,7 @@ class Engine:
     def __init__(
         self,
         specification: Specification,
-        counts: list[int],
+        tally: Tally,
         rng: Random,
         on_failure: Callable[[Exception, bytes], None],
         negative_ttl: int = NEGATIVE_TTL,
@@ -170,10 +171,11 @@ class Engine:
         # Listeners with the same sites share one responder, and so its kept replies.
         self._responders = {
             indexes: Responder(
-                tuple(sites[i] for i in indexes), counts, rng, self._serial_cell, on_failure, generation
+                tuple(sites[i] for i in indexes), tally, rng, self._serial_cell, on_failure, generation,
+                specification.zone_numbers(indexes),
             )
             for indexes in specification.listeners
-        }
+        }  # fmt: skip
         self._listeners = specification.listeners
 
     def responder(self, listener: int) -> Responder:
@@ -256,22 +258,24 @@ class Engine:
         """Clusters stand each for themselves; the zone files of a site are one backend: the longest zone wins."""
         clusters = [i for i in spec.sources if isinstance(self._specs[i], ClusterSpec)]
         files = [i for i in spec.sources if isinstance(self._specs[i], FileSpec)]
-        backends = [self._backend((i,)) for i in clusters]
+        backends = [self._backend((i,), "kubernetes") for i in clusters]
         if files:
-            backends.append(self._backend(tuple(files)))
+            backends.append(self._backend(tuple(files), "file"))
         return Site(
             spec.zones, tuple(backends), spec.any_hinfo, spec.whoami, spec.max_udp_octets, spec.group, spec.outside
         )
 
-    def _backend(self, sources: tuple[int, ...]) -> Backend:
+    def _backend(self, sources: tuple[int, ...], directive: str) -> Backend:
         maps = self._zone_maps
         fallthrough = {
             apex: spec.fallthrough for spec in (self._specs[i] for i in sources) for apex in spec.zones
         }
         if len(sources) == 1:
             only = sources[0]
-            return Backend(lambda: maps[only], fallthrough)
-        return Backend(lambda: {apex: zone for i in sources for apex, zone in maps[i].items()}, fallthrough)
+            return Backend(lambda: maps[only], fallthrough, directive)
+        return Backend(
+            lambda: {apex: zone for i in sources for apex, zone in maps[i].items()}, fallthrough, directive
+        )
 
     def _serial_cell(self, zone: Zone) -> list[bytes]:
         return self._serials.setdefault(zone, [zone.serial.to_bytes(4)])

@@ -11,17 +11,17 @@ of a query that waits (kdns.answer.outside).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from kdns.answer.compiler import ID_OCTETS, Frame, Reply, compile_error, compile_reply
 from kdns.answer.form import form_of
 from kdns.answer.outside import Asked, Outside, Pending
-from kdns.answer.shape import Keys, entry_of, form_key, frame_of, key_for, keys_of, opt_of, question_of
+from kdns.answer.shape import Keys, entry_of, form_key, frame_of, key_for, keys_of, making_of, opt_of, question_of
 from kdns.answer.site import Passage, Site
 from kdns.answer.table import GENERATION, Entry, ReplyTable, SerialSplice
-from kdns.observe.counters import DROPPED, TCP_COUNTERS
+from kdns.observe.tally import Meter, Tally
 from kdns.wire.iana import EDE, Rcode, RRClass, RRType
 from kdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, ROOT, is_subdomain, suffixes
 from kdns.wire.query import HEADER_OCTETS, RD_BIT, Query, parse_query
@@ -48,7 +48,10 @@ _BROKEN: _Refusal = (Rcode.SERVFAIL, EDE.OTHER, "kdns failed to answer; its log 
 
 
 class _Case(NamedTuple):
-    """One query and all that its answer may depend on. keys: see kdns.answer.shape."""
+    """One query and all that its answer may depend on. keys: see kdns.answer.shape. meter: what counts the reply.
+
+    maker: the directive that is answering it, one of kdns.observe.tally.MAKERS.
+    """
 
     message: bytes
     query: Query
@@ -56,6 +59,8 @@ class _Case(NamedTuple):
     client: Client
     tcp: bool
     site: Site
+    meter: Meter
+    maker: str = ""
 
 
 class Responder:
@@ -64,18 +69,22 @@ class Responder:
     sites: the server blocks of the listener.
     serial_cell: gives the cell with the serial octets of a zone, which lives as long as replies are kept.
     on_failure: told of an exception that a query caused; a kdns bug by definition.
+    numbers: of the zones of the sites, by those of the tally.
     """
 
     def __init__(
         self,
         sites: tuple[Site, ...],
-        counts: list[int],
+        tally: Tally,
         rng: Random,
         serial_cell: Callable[[Zone], list[bytes]],
         on_failure: Callable[[Exception, bytes], None],
         generation: int = GENERATION,
+        numbers: Mapping[bytes, int] | None = None,
     ) -> None:
-        self.counts = counts
+        self.tally = tally
+        self._numbers = numbers or {}
+        self.meter = tally.meter(0, False, 4)
         self.table = ReplyTable(generation)
         self.ready = False
         self._sites = {apex: site for site in sites for apex in site.zones}
@@ -83,7 +92,7 @@ class Responder:
         self._rng = rng
         self._serial_cell = serial_cell
         self._on_failure = on_failure
-        self._outside = Outside(self.table, self._complete, on_failure)
+        self._outside = Outside(self.table, self._complete, self._cell, on_failure)
 
     def publish(self) -> None:
         """The zones of the sites are others now: forget all replies, and answer from the new zones."""
@@ -122,22 +131,28 @@ class Responder:
         """See Outside.is_behind."""
         return self._outside.is_behind
 
-    def respond(self, message: bytes, client: Client, tcp: bool) -> bytes | Pending | None:
-        """The reply to a whole DNS message, or what waits for it; None for what is to be dropped in silence."""
+    def respond(
+        self, message: bytes, client: Client, tcp: bool, meter: Meter | None = None
+    ) -> bytes | Pending | None:
+        """The reply to a whole DNS message, or what waits for it; None for what is to be dropped in silence.
+
+        meter: what counts the reply, that of the socket which the message came by; `self.meter` if it is not told.
+        """
+        meter = meter or self.meter
         form = form_of(message[ID_OCTETS:])
         if form is not None:
             question, payload = form[0].lower(), form[1]
             entry = self.table.current.get(question) or self.kept(question, payload, tcp)
             if entry is not None:
-                return complete(message, HEADER_OCTETS + len(question), entry, payload > 0, tcp, self.counts)
+                return complete(message, HEADER_OCTETS + len(question), entry, payload > 0, meter)
         query = parse_query(message)
         if query is None:
-            self.counts[DROPPED] += 1
+            self.tally.dropped()
             return None
-        outcome = self._keep_or_answer(message, query, client, tcp)
+        outcome = self._keep_or_answer(message, query, client, tcp, meter)
         if isinstance(outcome, Pending):
             return outcome
-        return complete(message, query.end, outcome, query.edns is not None, tcp, self.counts)
+        return complete(message, query.end, outcome, query.edns is not None, meter)
 
     def kept(self, question: bytes, payload: int, tcp: bool) -> Entry | None:
         """What is kept for a folded question in a common form besides the reply that suits all of them.
@@ -154,27 +169,31 @@ class Responder:
                 return self.table.denials.get((question[-4:], len(question), apex, ttl))
         return self.table.current.get(question + form_key(RD_BIT, payload, tcp))
 
-    def _keep_or_answer(self, message: bytes, query: Query, client: Client, tcp: bool) -> Entry | Pending:
+    def _keep_or_answer(
+        self, message: bytes, query: Query, client: Client, tcp: bool, meter: Meter
+    ) -> Entry | Pending:
         keys = keys_of(query, tcp)
         try:
             kept = next(filter(None, map(self.table.find, keys)), None)
-            return kept or self._answer(message, query, keys, client, tcp)
+            return kept or self._answer(message, query, keys, client, tcp, meter)
         except Exception as error:  # a wrong answer would be worse, and silence too
             self._on_failure(error, message)
             return self._refuse(query, None, tcp, _BROKEN)
 
-    def _answer(self, message: bytes, query: Query, keys: Keys, client: Client, tcp: bool) -> Entry | Pending:
+    def _answer(
+        self, message: bytes, query: Query, keys: Keys, client: Client, tcp: bool, meter: Meter
+    ) -> Entry | Pending:
         site = self._site(query.qname)
         if query.rcode:
             opt = opt_of(query, site, query.rcode)
             reply = compile_error(frame_of(query, site, tcp, opt), query.rcode)
-            return entry_of(query, reply, query.rcode, opt)
+            return entry_of(self._cell(query, reply, query.rcode, opt), reply, opt)
         refusal = self._refusal(query, site)
         if refusal or site is None:
             return self._refuse(query, site, tcp, refusal or _NOT_OURS)
-        case = _Case(message, query, keys, client, tcp, site)
+        case = _Case(message, query, keys, client, tcp, site, meter)
         for step in _ORDER:
-            outcome = step(self, case)
+            outcome = step(self, case._replace(maker=_MAKER_OF.get(step, "")))
             if outcome is not None:
                 return outcome
         return self._refuse(query, site, tcp, _NOT_OURS)
@@ -191,6 +210,7 @@ class Responder:
         passage = site.passage(query.qname)
         if passage.zone is None:
             return self._forward(case, passage) if passage.is_outside else None
+        case = case._replace(maker=passage.directive)
         found = lookup(passage.zone, site.zone_of, query.qname, query.qtype)
         return (self._follow(case, found) if found.leads_to else None) or self._compile(case, found)
 
@@ -216,7 +236,7 @@ class Responder:
         Where a zone passed the name on nothing is kept: it may turn up in that zone.
         """
         keys = () if passage.passed else case.keys
-        asked = Asked(case.message, case.query, case.tcp, case.site, keys, chain, passage.exists)
+        asked = Asked(case.message, case.query, case.tcp, case.site, keys, chain, passage.exists, case.meter.late)
         return self._outside.pending(asked, site, question, case.client[0])
 
     def _whoami(self, case: _Case) -> Entry | None:
@@ -229,41 +249,45 @@ class Responder:
         """The reply that says what was found, kept where that may be."""
         query, keys, site, tcp = case.query, case.keys, case.site, case.tcp
         if found.rcode == Rcode.SERVFAIL:
-            return self._refuse(query, site, tcp, (found.rcode, EDE.NOT_READY, found.note))
+            return self._refuse(query, site, tcp, (found.rcode, EDE.NOT_READY, found.note), case.maker)
         opt = opt_of(query, site, 0, (EDE.OTHER, found.note) if found.note else None)
         frame = frame_of(query, site, tcp, opt)
         if keys and found.rcode == Rcode.NXDOMAIN and not (found.answer or found.note):
-            return self._deny(query, keys, frame, opt, found)
+            return self._deny(case, frame, opt, found)
         reply = compile_reply(frame, found, self._rng)
+        cell = self._cell(query, reply, found.rcode, opt, case.maker)
         if not (found.lasting and keys):
-            return entry_of(query, reply, found.rcode, opt)
-        entry = entry_of(query, reply, found.rcode, opt, self._splice(reply, found), found.depends)
+            return entry_of(cell, reply, opt)
+        entry = entry_of(cell, reply, opt, self._splice(reply, found), found.depends)
         self.table.keep(key_for(keys, reply, opt), entry)
         return entry
 
-    def _deny(self, query: Query, keys: Keys, frame: Frame, opt: bytes, found: Lookup) -> Entry:
+    def _deny(self, case: _Case, frame: Frame, opt: bytes, found: Lookup) -> Entry:
         """The denial of a name: one for all names of this length that one zone decides; `kept` finds it."""
+        query = case.query
         apex, decider = self._decider(query.qname)
         denial = found.denial
         if denial is None or denial.zone is not decider:
-            return entry_of(query, compile_reply(frame, found, self._rng), found.rcode, opt)
-        key = keys[0][len(query.qname) :], len(query.qname) + 4, apex, denial.ttl
+            reply = compile_reply(frame, found, self._rng)
+            return entry_of(self._cell(query, reply, found.rcode, opt, case.maker), reply, opt)
+        key = case.keys[0][len(query.qname) :], len(query.qname) + 4, apex, denial.ttl
         entry = self.table.denials.get(key)
         if entry is None:
-            entry = self._compile_denial(query, frame, opt, denial)
+            entry = self._compile_denial(case, frame, opt, denial)
             self.table.keep_denial(key, entry)
         return entry
 
-    def _compile_denial(self, query: Query, frame: Frame, opt: bytes, denial: Denial) -> Entry:
+    def _compile_denial(self, case: _Case, frame: Frame, opt: bytes, denial: Denial) -> Entry:
         """Compile it for a name that has only the apex in common with the others.
 
         Else the authority section could be compressed against labels that the next name does not have.
         """
-        own_octets = len(query.qname) - len(denial.zone.apex)
+        own_octets = len(case.query.qname) - len(denial.zone.apex)
         stand_in = frame._replace(question=_filler(own_octets) + frame.question[own_octets:])
         found = Lookup(Rcode.NXDOMAIN, denial=denial)
         reply = compile_reply(stand_in, found, self._rng)
-        return entry_of(query, reply, found.rcode, opt, self._splice(reply, found))
+        cell = self._cell(case.query, reply, found.rcode, opt, case.maker)
+        return entry_of(cell, reply, opt, self._splice(reply, found))
 
     def _decider(self, qname: bytes) -> tuple[bytes, Zone | None]:
         """As `kept` finds it, for a well-formed name."""
@@ -281,10 +305,20 @@ class Responder:
         sites = self._sites
         return next((sites[apex] for apex in suffixes(qname) if apex in sites), None)
 
-    def _refuse(self, query: Query, site: Site | None, tcp: bool, refusal: _Refusal) -> Entry:
+    def _zone_number(self, qname: bytes) -> int:
+        """That of the longest zone of the sites which the name is in."""
+        numbers = self._numbers
+        return next((numbers[apex] for apex in suffixes(qname) if apex in numbers), self.tally.no_zone)
+
+    def _cell(self, query: Query, reply: Reply, rcode: int, opt: bytes, maker: str = "") -> int:
+        """Where a reply is counted."""
+        return self.tally.cell(self._zone_number(query.qname), making_of(query, reply, rcode, opt, maker))
+
+    def _refuse(self, query: Query, site: Site | None, tcp: bool, refusal: _Refusal, maker: str = "") -> Entry:
         rcode, code, text = refusal
         opt = opt_of(query, site, rcode, (code, text))
-        return entry_of(query, compile_error(frame_of(query, site, tcp, opt), rcode), rcode, opt)
+        reply = compile_error(frame_of(query, site, tcp, opt), rcode)
+        return entry_of(self._cell(query, reply, rcode, opt, maker), reply, opt)
 
     def _splice(self, reply: Reply, found: Lookup) -> SerialSplice | None:
         """Where the SOA serial of a denial that is kept has to be put in, and the serial of now."""
@@ -294,18 +328,18 @@ class Responder:
 
     def _complete(self, asked: Asked, entry: Entry) -> bytes:
         query = asked.query
-        return complete(asked.message, query.end, entry, query.edns is not None, asked.tcp, self.counts)
+        return complete(asked.message, query.end, entry, query.edns is not None, asked.meter or self.meter)
 
 
-def complete(message: bytes, end: int, entry: Entry, with_opt: bool, tcp: bool, counts: list[int]) -> bytes:
+def complete(message: bytes, end: int, entry: Entry, with_opt: bool, meter: Meter) -> bytes:
     """A kept reply for this message, whose question ends at `end`: its ID, its question as sent, serial, OPT."""
-    heads, body, opt, counter, splice, _ = entry
+    heads, body, opt, cell, splice, _ = entry
     if not isinstance(body, bytes):
         body = body()
     if splice:
-        at, cell = splice
-        body = body[:at] + cell[0] + body[at + SERIAL_OCTETS :]
-    counts[counter + tcp * TCP_COUNTERS] += 1
+        at, serial = splice
+        body = body[:at] + serial[0] + body[at + SERIAL_OCTETS :]
+    meter.counts[cell] += 1
     reply = message[:ID_OCTETS] + heads[with_opt] + message[HEADER_OCTETS:end] + body
     return reply + opt if with_opt else reply
 
@@ -314,6 +348,8 @@ def complete(message: bytes, end: int, entry: Entry, with_opt: bool, tcp: bool, 
 # rewrite, autopath, template, hosts, kubernetes, file, forward, whoami.
 _Step = Callable[[Responder, _Case], Entry | Pending | None]
 _ORDER: tuple[_Step, ...] = (Responder._any, Responder._zones_or_outside, Responder._whoami)
+# Which directive answers in a step, for who counts; zones and names outside say it themselves.
+_MAKER_OF: dict[_Step, str] = {Responder._any: "any", Responder._whoami: "whoami"}
 
 
 def _filler(octets: int) -> bytes:

@@ -22,10 +22,14 @@ _PASSED_ON = frozenset((Kind.ABSENT, Kind.EMPTY))
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Zones of one kind, by apex; `fallthrough`: for each apex, names below which a denial passes the question on."""
+    """Zones of one kind, by apex; `fallthrough`: for each apex, names below which a denial passes the question on.
+
+    directive: the one that they are of, for who counts.
+    """
 
     zones: Callable[[], dict[bytes, Zone]]
     fallthrough: Mapping[bytes, tuple[bytes, ...]]
+    directive: str = ""
 
 
 class Passage(NamedTuple):
@@ -35,12 +39,14 @@ class Passage(NamedTuple):
     passed: a zone covers the name, and has passed it on.
     exists: one of those knows it as an empty non-terminal; whoever it is passed on to must not deny it.
     is_outside: no zone decides it, and `forward` takes it.
+    directive: of the zone.
     """
 
     zone: Zone | None
     passed: bool
     exists: bool
     is_outside: bool = False
+    directive: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +73,24 @@ class Site:
         """
         ancestors = suffixes(qname)
         decides: Zone | None = None
-        exists = False
+        exists, directive = False, ""
         for backend in self.backends:
             zones = backend.zones()
             zone = next((zones[apex] for apex in ancestors if apex in zones), None)
             if zone is None:
                 continue
             decides = zone if decides is None else _Passed(zone, qname if exists else None)
+            directive = backend.directive
             if not any(apex in ancestors for apex in backend.fallthrough.get(zone.apex, ())):
-                return Passage(decides, False, exists)
+                return Passage(decides, False, exists, directive=directive)
             kind = decides.find(qname).kind
             if kind not in _PASSED_ON:
-                return Passage(decides, False, exists)
+                return Passage(decides, False, exists, directive=directive)
             exists = exists or kind is Kind.EMPTY
         is_outside = self._is_forwarded(ancestors)
         if decides is None or self.whoami or is_outside:
             return Passage(None, decides is not None, exists, is_outside)
-        return Passage(decides, False, exists)
+        return Passage(decides, False, exists, directive=directive)
 
     def _is_forwarded(self, ancestors: list[bytes]) -> bool:
         """Whether a `forward` line takes the name with these ancestors, itself the first."""

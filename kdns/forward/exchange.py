@@ -66,6 +66,7 @@ class Exchange:
 
     def start(self, flight: Flight, now: float, out: list[Action]) -> Outcome | None:
         """Ask the first upstream."""
+        flight.route.broken += all(one.rank is Rank.DOWN for one in flight.route.upstreams)
         return self._next(flight, now, out)
 
     def replied(self, token: int, reply: bytes, now: float, out: list[Action]) -> Outcome | None:
@@ -78,6 +79,7 @@ class Exchange:
         if flight is None:
             self._probed(attempt.upstream, now)
             return None
+        attempt.upstream.observe(reply[3] & 15, attempt.sent_at, now)
         if flight.is_over:
             return None
         answer = read_reply(reply, flight.question, flight.group.limits)

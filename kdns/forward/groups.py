@@ -35,6 +35,7 @@ class Route:
         self.failover = FAILING.union(spec.failover)
         self.flights = 0
         self.rejected = 0  # for max_concurrent
+        self.broken = 0  # flights that began while all upstreams were down
 
     @property
     def is_full(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from kdns.answer.spec import ClusterSpec, FileSpec, OutsideSpec, SiteSpec, SourceSpec, Specification
 from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, Position, ServerBlock, Settings, ZoneFile
+from kdns.observe.consolidate import ConsolidateRule
 from kdns.observe.querylog import LoggedBlock, LogRule, QueryLog
 from kdns.server.admin import AdminPlan, admin_plan
 from kdns.server.forwarding import GroupPlan, group_plan, refuse_two_trusts
@@ -84,6 +85,7 @@ class Plan:
     with_traces: failures of kdns itself are logged with where they came from (`debug`, `errors { stacktrace }`).
     is_debugging: every change of a cluster is logged (`debug`).
     groups: what each site of the specification forwards, and keeps of that.
+    errors: what each site of the specification says of errors; None for nothing.
     """
 
     specification: Specification
@@ -95,6 +97,7 @@ class Plan:
     with_traces: bool = False
     is_debugging: bool = False
     groups: tuple[GroupPlan, ...] = ()
+    errors: tuple[tuple[ConsolidateRule, ...] | None, ...] = ()
 
     @property
     def is_forwarding(self) -> bool:
@@ -138,6 +141,7 @@ def assemble(corefile: Corefile, resolve: Resolve, machine: Machine, settings: S
         any(block.debug or (block.errors and block.errors.stacktrace) for block in corefile.blocks),
         any(block.debug for block in corefile.blocks),
         tuple(group_plan(block.forward, block.cache) for block in corefile.blocks),
+        tuple(map(_error_rules, corefile.blocks)),
     )
 
 
@@ -228,6 +232,15 @@ def _logged(block: ServerBlock) -> LoggedBlock:
             LogRule(log.names, log.format, frozenset(one.value for one in log.classes), log.min_duration_ns or 0)
             for log in block.log
         ),
+    )
+
+
+def _error_rules(block: ServerBlock) -> tuple[ConsolidateRule, ...] | None:
+    if block.errors is None:
+        return None
+    return tuple(
+        ConsolidateRule(one.period_ns, one.pattern, one.level.value, one.show_first)
+        for one in block.errors.consolidate
     )
 
 

@@ -12,17 +12,20 @@ import os
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from kdns.forward.values import Limits
-from kdns.observe.counters import SLOTS as COUNTERS
+from kdns.observe.families import Sample
 from kdns.observe.logs import Log
+from kdns.server import outside_metrics
 from kdns.server.assembly import Plan
 from kdns.server.birth import Birth
 from kdns.server.control import ControlPlan, run_control
 from kdns.server.forwarder import COUNTS, ForwarderPlan, run_forwarder
+from kdns.server.labels import groups_of, labels_of
 from kdns.server.process import EXIT_ERROR, describe_status, enter, fork, is_stopped
 from kdns.server.report import Board, Report
 from kdns.server.restarts import SILENCE_SECONDS, Backoff, Watchdog
@@ -67,7 +70,9 @@ class Fleet:
     ) -> None:
         self.plan = plan
         self.bindings = bindings
-        self.slots = Slots(workers, COUNTERS)
+        self._layout = labels_of(plan).layout
+        self._groups = groups_of(plan)
+        self.slots = Slots(workers, self._layout.words)
         self.forwarder_slot = Slots(1, COUNTS)[0]
         self._board: Board | None = None  # from the first forwarder on
         self.statuses = Statuses(origins_of(plan.sources))
@@ -107,9 +112,16 @@ class Fleet:
         """Whether none of its workers reads queries, but for connections that they have."""
         return all(not slot.pid or slot.state is SlotState.DRAINING for slot in self.slots)
 
-    def counters(self) -> list[int]:
-        """What its workers have counted, by kdns.observe.counters."""
-        return [sum(column) for column in zip(*(slot.counters for slot in self.slots), strict=True)]
+    def counters(self) -> Counter[Sample]:
+        """What its workers and forwarders have counted."""
+        words = [sum(column) for column in zip(*(slot.counters for slot in self.slots), strict=True)]
+        found = self._layout.samples(words)
+        found.update(outside_metrics.counters(self.forwarder_report(), self._groups))
+        return found
+
+    def gauges(self) -> dict[Sample, float]:
+        """How its forwarder is at this moment."""
+        return outside_metrics.gauges(self.forwarder_report(), self._groups)
 
     def forwarder_report(self) -> Report:
         """What its forwarders have counted, and how their upstreams and caches are; of none, nothing."""

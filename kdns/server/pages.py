@@ -39,13 +39,13 @@ class View:
     """What the supervisor sees at this moment.
 
     current: the fleet that answers; None from the last drain on. fleets: all that have processes.
-    gone: the sums of the counters of fleets that are gone. version: the hash of the configuration in use.
+    gone: the counters of fleets that are gone. version: the hash of the configuration in use.
     health: what is known of answers to /health.
     """
 
     current: Fleet | None
     fleets: Sequence[Fleet]
-    gone: Sequence[int]
+    gone: Mapping[Sample, float]
     is_terminating: bool
     ready_when: ReadyWhen
     version: str = ""
@@ -85,9 +85,7 @@ def _metrics(look: Callable[[], View]) -> Page:
 
 def _facts(view: View, now: float) -> Facts:
     fleet = view.current
-    counted = (view.gone, *(fleet.counters() for fleet in view.fleets))
     return Facts(
-        counters=[sum(column) for column in zip(*counted, strict=True)],
         workers=_workers(fleet.slots if fleet else ()),
         is_ready=not view.reasons_not_ready(now),
         clusters=[_cluster(status) for status in fleet.statuses if status[Word.KINDS]] if fleet else [],
@@ -96,18 +94,22 @@ def _facts(view: View, now: float) -> Facts:
     )
 
 
-def _samples(view: View) -> dict[Sample, float]:
-    """What the supervisor knows itself, and the kernel."""
-    found: dict[Sample, float] = {Sample(families.RELOAD_FAILED): view.failed_reloads, **view.health, **footprint()}
+def _samples(view: View) -> Mapping[Sample, float]:
+    """What workers and forwarders have counted, what the supervisor knows itself, and the kernel."""
+    found: Counter[Sample] = Counter(view.gone)
+    for one in view.fleets:
+        found.update(one.counters())
+    found.update({Sample(families.RELOAD_FAILED): view.failed_reloads, **view.health, **footprint()})
     if view.version:
         found[Sample(families.RELOAD_VERSION, (HASH_NAME, view.version))] = 1
     fleet = view.current
     if fleet is not None:
+        found.update(fleet.gauges())
         for server, zone, name in fleet.plan.admin.enabled:
             found[Sample(families.PLUGIN_ENABLED, (server, zone, "", name))] = 1
         for address, binding in fleet.bindings.items():
-            found |= queue_samples(str(address), binding.udp)
-        found |= _snapshot_time(fleet.plan.settings.snapshot)
+            found.update(queue_samples(str(address), binding.udp))
+        found.update(_snapshot_time(fleet.plan.settings.snapshot))
     return found
 
 

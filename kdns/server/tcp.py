@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from kdns.answer.outside import Pending
-from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed
+from kdns.answer.responder import Responder
+from kdns.observe.tally import Meter
+from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed, timed
 from kdns.wire.framing import Framer, frame
 
 Client = tuple[bytes, int]
@@ -28,6 +30,23 @@ class Respond(Protocol):
 
     def respond(self, query: bytes, client: Client, tcp: bool) -> Outcome:
         """A whole reply for a whole query, or what waits for one; None for silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeteredResponder:
+    """The responder of a listener, its replies over this transport counted and timed."""
+
+    responder: Responder
+    meter: Meter
+
+    def respond(self, query: bytes, client: Client, tcp: bool) -> Outcome:
+        """As Respond.respond."""
+        began_ns = time.perf_counter_ns()
+        outcome = self.responder.respond(query, client, tcp, self.meter)
+        if isinstance(outcome, Pending):
+            return timed(outcome, self.meter.late)
+        self.meter.took(time.perf_counter_ns() - began_ns, outcome is not None)
+        return outcome
 
 
 @dataclass(frozen=True, slots=True)

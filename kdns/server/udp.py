@@ -27,8 +27,8 @@ from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.form import form_of
 from kdns.answer.outside import Pending
 from kdns.answer.responder import SERIAL_OCTETS, Client, Responder
-from kdns.observe.counters import SEND_FAILED
-from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed
+from kdns.observe.tally import Meter
+from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed, timed
 from kdns.wire.query import HEADER_OCTETS
 
 BATCH = 64  # more gains nothing measurable; fewer costs system calls under load
@@ -107,6 +107,7 @@ class UdpServer:
     wildcard: the socket is bound to all addresses and has IP_PKTINFO or IPV6_RECVPKTINFO set.
     observer: told of every query and reply; the short cut for kept replies is then not taken.
     outside: who asks for names outside; without it they get SERVFAIL.
+    meter: counts the replies of this socket; without it, that of the responder does.
     waiting: clients whose replies are still to come from outside.
     """
 
@@ -117,11 +118,13 @@ class UdpServer:
         wildcard: bool,
         observer: Observer | None = None,
         outside: Outside | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._fd = sock.fileno()
         self._responder = responder
         self._observer = observer
         self._outside = outside
+        self._meter = meter or responder.meter
         self.waiting = 0
         self._buffers = _Buffers(wildcard)
         self._late = _Buffers(wildcard, 1)  # for a reply that goes out by itself, while a batch may be in the other
@@ -134,18 +137,20 @@ class UdpServer:
         count = _recvmmsg(self._fd, buffers.headers_at, BATCH, socket.MSG_DONTWAIT, None)
         if count <= 0:
             return  # EAGAIN, or an error of an earlier reply (ICMP) that recvmmsg has now taken off the socket
+        began_ns = time.perf_counter_ns()
         observer = self._observer
         dropped = self._answer(count) if observer is None else self._answer_observed(count, observer)
         if self._interface_at is not None:
             _clear_interfaces(buffers, count, self._interface_at)
         self._send(count, dropped)
         buffers.reset()
+        self._meter.took(time.perf_counter_ns() - began_ns, count)
 
     def _answer(self, count: int) -> list[int]:
         """Write each reply over its query; returns the messages that get none."""
         buffers, responder = self._buffers, self._responder
         octets, lengths = buffers.octets, buffers.lengths
-        kept, counts, get = responder.kept, responder.counts, responder.table.current.get
+        kept, counts, get = responder.kept, self._meter.counts, responder.table.current.get
         dropped: list[int] = []
         sizes = buffers.sizes[_LENGTH_AT : _INTS * count : _INTS].tolist()
         for (base, length_at), size in zip(self._slots, sizes, strict=False):
@@ -159,7 +164,7 @@ class UdpServer:
                 if not length:
                     dropped.append(length_at >> 1)
             else:
-                heads, body, opt, counter, splice, _ = entry
+                heads, body, opt, cell, splice, _ = entry
                 if not isinstance(body, bytes):
                     body = body()
                 if payload:
@@ -172,19 +177,20 @@ class UdpServer:
                 if splice:
                     at = base + end + splice[0]
                     octets[at : at + SERIAL_OCTETS] = splice[1][0]
-                counts[counter] += 1
+                counts[cell] += 1
             lengths[length_at] = length
         return dropped
 
     def _respond(self, base: int, size: int) -> int:
         """Answer a query that has no kept reply; the length of the reply, 0 for none now."""
         i, query = base // STRIDE, self._buffers.octets[base : base + size]
-        return self._write(i, self._responder.respond(query, self._client(i), False))
+        return self._write(i, self._responder.respond(query, self._client(i), False, self._meter))
 
     def _write(self, i: int, outcome: Outcome) -> int:
         """Write the reply over its query, or see to it that it comes later; its length, 0 for none now."""
         if isinstance(outcome, Pending):
-            outcome = hand_over(self._outside, outcome, partial(self._send_late, self._buffers.origin(i)))
+            send = partial(self._send_late, self._buffers.origin(i))
+            outcome = hand_over(self._outside, timed(outcome, self._meter.late), send)
             self.waiting += outcome is None
         if outcome is None:
             return 0
@@ -199,7 +205,7 @@ class UdpServer:
             base, began = i * STRIDE, time.perf_counter_ns()
             query = octets[base : base + self._buffers.sizes[_INTS * i + _LENGTH_AT]]
             client = self._client(i)
-            outcome = self._responder.respond(query, client, False)
+            outcome = self._responder.respond(query, client, False, self._meter)
             length = self._write(i, observed(outcome, query, client, False, began, observer))
             self._buffers.lengths[2 * i + 1] = length
             if not length:
@@ -239,7 +245,7 @@ class UdpServer:
             # The send buffer is full: what is left is lost, as on a full link. Anything else is about the first
             # message alone (no route to that client, say): the rest may well go out.
             lost = end - start if error == EAGAIN else 1
-            self._responder.counts[SEND_FAILED] += lost
+            self._responder.tally.send_failed(lost)
             start += lost
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from kdns.answer.outside import SHED, Pending
 from kdns.observe.querylog import Exchange
+from kdns.observe.tally import Meter
 from kdns.wire.outside import Ask, Told
 
 # A whole reply; what waits for it; None for silence.
@@ -41,6 +42,18 @@ def hand_over(outside: Outside | None, pending: Pending, send: Callable[[bytes],
         send(finish(told))
 
     return None if outside is not None and outside.ask(pending.ask, on_told) else finish(SHED)
+
+
+def timed(pending: Pending, meter: Meter) -> Pending:
+    """The same, the meter told how long its reply takes from now."""
+    finish, began_ns = pending.finish, time.perf_counter_ns()
+
+    def finish_and_tell(told: Told) -> bytes:
+        reply = finish(told)
+        meter.took(time.perf_counter_ns() - began_ns, 1)
+        return reply
+
+    return Pending(pending.ask, finish_and_tell)
 
 
 def observed(

@@ -23,11 +23,12 @@ from typing import Any
 import uvloop
 
 from kdns.answer.engine import Engine
-from kdns.observe.counters import new_counts
 from kdns.observe.logs import Log
 from kdns.observe.querylog import Exchange
+from kdns.observe.tally import Tally
 from kdns.server.asking import Asker
 from kdns.server.assembly import Plan
+from kdns.server.errorlog import Errors
 from kdns.server.feed import (
     MAX_MESSAGE_OCTETS,
     Acknowledge,
@@ -39,12 +40,13 @@ from kdns.server.feed import (
     decode_from_control,
     encode,
 )
+from kdns.server.labels import labels_of
 from kdns.server.loading import Steps, load
 from kdns.server.parcel import unpack, unpack_file
 from kdns.server.process import EXIT_BUG, EXIT_OK
 from kdns.server.slots import Slot, SlotState
 from kdns.server.sockets import TCP_BACKLOG, SlotSockets
-from kdns.server.tcp import DEFAULT_LIMITS, Connections, ObservedResponder, TcpLimits, listen
+from kdns.server.tcp import DEFAULT_LIMITS, Connections, MeteredResponder, ObservedResponder, TcpLimits, listen
 from kdns.server.udp import UdpServer
 from kdns.server.waiting import Observer, hand_over
 
@@ -106,13 +108,15 @@ class Worker:
         self._loop = loop
         self._log = plan.log
         self._slot = plan.slot
-        self._counts = _former_counts(plan.slot)
+        self._tally = Tally(labels_of(plan.plan).layout, plan.slot.counters)
         negative_ttl = plan.plan.settings.negative_ttl
-        self._engine = Engine(plan.plan.specification, self._counts, Random(), self._report_failure, negative_ttl)
+        self._engine = Engine(plan.plan.specification, self._tally, Random(), self._report_failure, negative_ttl)
         self._incarnation = plan.slot.incarnation
         link = plan.forwarder
         self._asker = Asker(loop, link.feed, link.slot, self._incarnation) if link else None
-        self._connections = Connections(loop, plan.limits, self._asker)
+        self._errors = Errors(plan.plan.errors, plan.log, plan.plan.is_debugging)
+        self._outside = self._errors.around(self._asker) if self._asker is not None else None
+        self._connections = Connections(loop, plan.limits, self._outside)
         self._follower = Follower()
         self._unsent: dict[type, bytes] = {}  # the latest Hello and Acknowledge that control's socket did not take
         self._steps: Steps | None = None
@@ -168,19 +172,21 @@ class Worker:
         if self._asker is not None:
             self._asker.stop()  # who still waits hears SERVFAIL, rather than nothing
         self._connections.abort_all()
-        self._copy_counters()
+        self._fold_counters()
+        self._errors.finish()
         self._log.flush()
         self._loop.stop()
 
     def _beat(self) -> None:
         self._slot.heartbeat_ns = time.monotonic_ns()
+        self._errors.tick()
         self._log.flush()
         for kind in list(self._unsent):
             self._send(kind, self._unsent.pop(kind))
         self._loop.call_later(HEARTBEAT_SECONDS, self._beat)
 
     def _save_counters(self) -> None:
-        self._copy_counters()
+        self._fold_counters()
         self._loop.call_later(COUNTERS_SECONDS, self._save_counters)
 
     def _tick(self) -> None:
@@ -192,9 +198,10 @@ class Worker:
         else:
             self._loop.call_later(TICK_SECONDS, self._tick)
 
-    def _copy_counters(self) -> None:
-        for index, count in enumerate(self._counts):
-            self._slot.counters[index] = count
+    def _fold_counters(self) -> None:
+        self._tally.fold()
+        if self._asker is not None:
+            self._tally.unasked(self._asker.take_refused())
 
     def _forget_leftovers(self) -> None:
         """What was sent to the worker that had this slot before would only be loaded twice."""
@@ -285,23 +292,28 @@ class Worker:
         """Begin to read queries."""
         for sockets in self._plan.sockets:
             responder = self._engine.responder(sockets.listener)
-            observe = self._observer(sockets.listener)
-            over_tcp = responder if observe is None else ObservedResponder(responder, observe)
+            observe = self._observer(sockets)
+            family = 6 if sockets.udp.family == socket.AF_INET6 else 4
+            meters = [self._tally.meter(sockets.listener, tcp, family) for tcp in (False, True)]
+            metered = MeteredResponder(responder, meters[True])
+            over_tcp = metered if observe is None else ObservedResponder(metered, observe)
             self._tcp.append(await listen(self._connections, sockets.tcp, over_tcp, TCP_BACKLOG))
-            udp = UdpServer(sockets.udp, responder, sockets.address.is_wildcard, observe, self._asker)
+            udp = UdpServer(
+                sockets.udp, responder, sockets.address.is_wildcard, observe, self._outside, meters[False]
+            )
             self._udp.append((sockets.udp, udp))
             self._loop.add_reader(sockets.udp.fileno(), udp.on_readable)
         self._slot.state = SlotState.READY
         self._acknowledge(change)
 
-    def _observer(self, listener: int) -> Observer | None:
+    def _observer(self, sockets: SlotSockets) -> Observer | None:
         """What writes the query log of a listener, None where nothing is to be logged."""
-        query_log = self._plan.plan.query_logs[listener]
+        query_log = self._plan.plan.query_logs[sockets.listener]
 
         def observe(exchange: Exchange) -> None:
-            line = query_log.line(exchange)
-            if line is not None:
-                self._log.info(line)
+            entry = query_log.entry(exchange._replace(local=sockets.address.host))
+            if entry is not None:
+                self._log.info(entry.text, entry.fields)
 
         return None if query_log.is_silent else observe
 
@@ -325,15 +337,9 @@ class Worker:
         self._loop.call_later(ASK_AGAIN_SECONDS, self._ask)
 
     def _report_failure(self, error: Exception, query: bytes) -> None:
+        self._tally.panicked()
         where = "".join(traceback.format_exception(error)) if self._plan.plan.with_traces else repr(error)
         self._log.error(f"kdns bug: a query could not be answered: {where}; query: {query.hex()}")
-
-
-def _former_counts(slot: Slot) -> list[int]:
-    """The counters where the former worker of the slot left them; no counter goes backwards."""
-    counts = new_counts()
-    counts[:] = slot.counters
-    return counts
 
 
 def _forget(_: bytes) -> None:
