@@ -42,9 +42,12 @@ class Errors:
         return _Reported(outside, self) if self._consolidators else outside
 
     def note(self, ask: Ask, told: Told) -> None:
-        """Log what became of a question if it is an error, and somebody waited for it."""
+        """Log what became of a question if it is an error, and somebody waited for it.
+
+        As in CoreDNS, what an upstream says is passed on in silence, be it SERVFAIL.
+        """
         block = self._blocks[ask.group]
-        if block is None or told.source is not Source.FAILURE or ask.purpose is Purpose.PREFETCH:
+        if block is None or told.source is not Source.FAILURE or not told.text or ask.purpose is Purpose.PREFETCH:
             return
         name, qtype = ask.question[:-_TAIL_OCTETS], int.from_bytes(ask.question[-_TAIL_OCTETS:-2])
         line = block.take(told.text, error_line(told.rcode, name, qtype, told.text), self._clock())

@@ -19,6 +19,7 @@ from kdns.corefile import ReadyWhen
 from kdns.observe import families
 from kdns.observe.facts import ClusterFacts, Facts
 from kdns.observe.families import Sample
+from kdns.observe.sampling import TOLD_MAX
 from kdns.observe.status import Word
 from kdns.server.admin import HEALTH, METRICS, READY
 from kdns.server.fleet import Fleet
@@ -99,6 +100,7 @@ def _samples(view: View) -> Mapping[Sample, float]:
     found: Counter[Sample] = Counter(view.gone)
     for one in view.fleets:
         found.update(one.counters())
+    _keep_most(found, families.NAMESPACE_REQUESTS, TOLD_MAX)
     found.update({Sample(families.RELOAD_FAILED): view.failed_reloads, **view.health, **footprint()})
     if view.version:
         found[Sample(families.RELOAD_VERSION, (HASH_NAME, view.version))] = 1
@@ -111,6 +113,12 @@ def _samples(view: View) -> Mapping[Sample, float]:
             found.update(queue_samples(str(address), binding.udp))
         found.update(_snapshot_time(fleet.plan.settings.snapshot))
     return found
+
+
+def _keep_most(samples: Counter[Sample], name: str, most: int) -> None:
+    """Tell only those of a metric that have most."""
+    for sample in sorted((one for one in samples if one.name == name), key=lambda one: -samples[one])[most:]:
+        del samples[sample]
 
 
 def _snapshot_time(path: str) -> dict[Sample, float]:

@@ -18,6 +18,7 @@ from typing import Protocol, cast
 
 from kdns.answer.outside import Pending
 from kdns.answer.responder import Responder
+from kdns.observe.sampling import NamespaceSampler
 from kdns.observe.tally import Meter
 from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed, timed
 from kdns.wire.framing import Framer, frame
@@ -34,10 +35,11 @@ class Respond(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MeteredResponder:
-    """The responder of a listener, its replies over this transport counted and timed."""
+    """The responder of a listener, its replies over this transport counted and timed, and some looked at."""
 
     responder: Responder
     meter: Meter
+    sampler: NamespaceSampler | None = None
 
     def respond(self, query: bytes, client: Client, tcp: bool) -> Outcome:
         """As Respond.respond."""
@@ -46,6 +48,10 @@ class MeteredResponder:
         if isinstance(outcome, Pending):
             return timed(outcome, self.meter.late)
         self.meter.took(time.perf_counter_ns() - began_ns, outcome is not None)
+        if self.sampler is not None and outcome is not None:
+            self.sampler.left -= 1
+            if self.sampler.left < 0:
+                self.sampler.take(outcome)
         return outcome
 
 

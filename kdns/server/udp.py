@@ -27,6 +27,7 @@ from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.form import form_of
 from kdns.answer.outside import Pending
 from kdns.answer.responder import SERIAL_OCTETS, Client, Responder
+from kdns.observe.sampling import NamespaceSampler
 from kdns.observe.tally import Meter
 from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed, timed
 from kdns.wire.query import HEADER_OCTETS
@@ -107,7 +108,7 @@ class UdpServer:
     wildcard: the socket is bound to all addresses and has IP_PKTINFO or IPV6_RECVPKTINFO set.
     observer: told of every query and reply; the short cut for kept replies is then not taken.
     outside: who asks for names outside; without it they get SERVFAIL.
-    meter: counts the replies of this socket; without it, that of the responder does.
+    meter: counts the replies of this socket; without it, that of the responder does. sampler: looks at some.
     waiting: clients whose replies are still to come from outside.
     """
 
@@ -119,12 +120,14 @@ class UdpServer:
         observer: Observer | None = None,
         outside: Outside | None = None,
         meter: Meter | None = None,
+        sampler: NamespaceSampler | None = None,
     ) -> None:
         self._fd = sock.fileno()
         self._responder = responder
         self._observer = observer
         self._outside = outside
         self._meter = meter or responder.meter
+        self._sampler = sampler
         self.waiting = 0
         self._buffers = _Buffers(wildcard)
         self._late = _Buffers(wildcard, 1)  # for a reply that goes out by itself, while a batch may be in the other
@@ -143,8 +146,21 @@ class UdpServer:
         if self._interface_at is not None:
             _clear_interfaces(buffers, count, self._interface_at)
         self._send(count, dropped)
+        sampler = self._sampler
+        if sampler is not None:
+            sampler.left -= count
+            if sampler.left < 0:
+                self._sample(sampler, count)
         buffers.reset()
         self._meter.took(time.perf_counter_ns() - began_ns, count)
+
+    def _sample(self, sampler: NamespaceSampler, count: int) -> None:
+        """Have those of a batch looked at whose turn it is."""
+        buffers = self._buffers
+        while sampler.left < 0:
+            i = count + sampler.left
+            base, length = i * STRIDE, buffers.lengths[2 * i + 1]
+            sampler.take(buffers.octets[base : base + length])
 
     def _answer(self, count: int) -> list[int]:
         """Write each reply over its query; returns the messages that get none."""

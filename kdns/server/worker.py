@@ -23,8 +23,10 @@ from typing import Any
 import uvloop
 
 from kdns.answer.engine import Engine
+from kdns.answer.spec import ClusterSpec, Specification
 from kdns.observe.logs import Log
 from kdns.observe.querylog import Exchange
+from kdns.observe.sampling import NamespaceSampler
 from kdns.observe.tally import Tally
 from kdns.server.asking import Asker
 from kdns.server.assembly import Plan
@@ -108,7 +110,9 @@ class Worker:
         self._loop = loop
         self._log = plan.log
         self._slot = plan.slot
-        self._tally = Tally(labels_of(plan.plan).layout, plan.slot.counters)
+        layout = labels_of(plan.plan).layout
+        self._tally = Tally(layout, plan.slot.counters[: layout.words])
+        self._sampler = _sampler(plan.plan.specification, plan.slot.counters[layout.words :])
         negative_ttl = plan.plan.settings.negative_ttl
         self._engine = Engine(plan.plan.specification, self._tally, Random(), self._report_failure, negative_ttl)
         self._incarnation = plan.slot.incarnation
@@ -200,6 +204,8 @@ class Worker:
 
     def _fold_counters(self) -> None:
         self._tally.fold()
+        if self._sampler is not None:
+            self._sampler.fold()
         if self._asker is not None:
             self._tally.unasked(self._asker.take_refused())
 
@@ -295,11 +301,17 @@ class Worker:
             observe = self._observer(sockets)
             family = 6 if sockets.udp.family == socket.AF_INET6 else 4
             meters = [self._tally.meter(sockets.listener, tcp, family) for tcp in (False, True)]
-            metered = MeteredResponder(responder, meters[True])
+            metered = MeteredResponder(responder, meters[True], self._sampler)
             over_tcp = metered if observe is None else ObservedResponder(metered, observe)
             self._tcp.append(await listen(self._connections, sockets.tcp, over_tcp, TCP_BACKLOG))
             udp = UdpServer(
-                sockets.udp, responder, sockets.address.is_wildcard, observe, self._outside, meters[False]
+                sockets.udp,
+                responder,
+                sockets.address.is_wildcard,
+                observe,
+                self._outside,
+                meters[False],
+                self._sampler,
             )
             self._udp.append((sockets.udp, udp))
             self._loop.add_reader(sockets.udp.fileno(), udp.on_readable)
@@ -340,6 +352,13 @@ class Worker:
         self._tally.panicked()
         where = "".join(traceback.format_exception(error)) if self._plan.plan.with_traces else repr(error)
         self._log.error(f"kdns bug: a query could not be answered: {where}; query: {query.hex()}")
+
+
+def _sampler(specification: Specification, words: memoryview) -> NamespaceSampler | None:
+    """Who looks for namespaces, where there is a cluster."""
+    clusters = [spec for spec in specification.sources if isinstance(spec, ClusterSpec)]
+    apexes = [apex for spec in clusters for apex in spec.zones]
+    return NamespaceSampler(apexes, words, Random()) if apexes else None
 
 
 def _forget(_: bytes) -> None:
