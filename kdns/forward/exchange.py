@@ -79,7 +79,7 @@ class Exchange:
         if flight is None:
             self._probed(attempt.upstream, now)
             return None
-        attempt.upstream.observe(reply[3] & 15, attempt.sent_at, now)
+        attempt.upstream.observe(int.from_bytes(reply[2:4]) & 15, attempt.sent_at, now)
         if flight.is_over:
             return None
         answer = read_reply(reply, flight.question, flight.group.limits)

@@ -181,12 +181,11 @@ coredns_reload_failed_total{} coredns_reload_version_info{hash,value}
 coredns_health_request_duration_seconds{} coredns_health_request_failures_total{}
 coredns_cache_entries{server,type,zones,view} coredns_cache_hits_total{server,type,zones,view}
 coredns_cache_misses_total{server,zones,view} coredns_cache_requests_total{server,zones,view}
-coredns_cache_prefetch_total{server,zones,view} coredns_cache_drops_total{server,zones,view}
+coredns_cache_prefetch_total{server,zones,view}
 coredns_cache_served_stale_total{server,zones,view} coredns_cache_evictions_total{server,type,zones,view}
 coredns_forward_healthcheck_broken_total{} coredns_forward_max_concurrent_rejects_total{}
 coredns_proxy_request_duration_seconds{proxy_name,to,rcode} coredns_proxy_healthcheck_failures_total{proxy_name,to}
 coredns_proxy_conn_cache_hits_total{proxy_name,to,proto} coredns_proxy_conn_cache_misses_total{proxy_name,to,proto}
-coredns_autopath_success_total{server} coredns_hosts_entries{} coredns_hosts_reload_timestamp_seconds{}
 coredns_kubernetes_dns_programming_duration_seconds{service_kind}
 """
 

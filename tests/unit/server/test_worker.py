@@ -18,6 +18,7 @@ from kdns.answer.spec import ClusterSpec, SiteSpec, Specification
 from kdns.observe.families import KDNS_RESPONSES, Sample
 from kdns.observe.logs import Log
 from kdns.observe.querylog import QueryLog
+from kdns.observe.sampling import NAMESPACE_WORDS
 from kdns.server.assembly import Plan
 from kdns.server.feed import Change, Scope, encode
 from kdns.server.labels import labels_of
@@ -53,7 +54,7 @@ class Harness:
     def __init__(self) -> None:
         self.address = Address("127.0.0.1", free_port())
         self.binding = bind_all([self.address], 1)[self.address]
-        self.slots = Slots(1, LAYOUT.words)
+        self.slots = Slots(1, LAYOUT.words + NAMESPACE_WORDS)
         self.slot = self.slots[0]
         self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self.ours, self.theirs):
@@ -209,12 +210,12 @@ def test_counters_go_on_where_the_former_worker_left_them(worker: Harness) -> No
     for _ in range(3):
         worker.ask()
     assert worker.end() == 0
-    assert LAYOUT.samples(worker.slot.counters.tolist())[replies] == 3
+    assert LAYOUT.samples(worker.slot.counters[: LAYOUT.words].tolist())[replies] == 3
     worker.start()
     worker.become_current()
     worker.ask()
     assert worker.end() == 0
-    assert LAYOUT.samples(worker.slot.counters.tolist())[replies] == 4
+    assert LAYOUT.samples(worker.slot.counters[: LAYOUT.words].tolist())[replies] == 4
 
 
 def test_a_new_worker_takes_nothing_from_what_was_sent_to_the_former_one(worker: Harness) -> None:
