@@ -91,6 +91,7 @@ ZONE_WORDS = _DO_AT + 1
 # Before the zones: what is of no zone.
 _DROPPED, _SEND_FAILED, _PANICS, _UNASKED, _HEAD_WORDS = range(5)
 
+FIRST_BOUND_NS = round(TIME_BOUNDS[0] * 1e9)  # what takes no longer is in the first bucket
 # The bucket of each size that a message can have.
 _SIZE_BUCKET = bytes(bisect_left(SIZE_BOUNDS, octets) for octets in range(1 << 16))
 _HEADS = {_DROPPED: DROPPED, _SEND_FAILED: SEND_FAILURES, _PANICS: PANICS, _UNASKED: UNASKED}
@@ -160,7 +161,10 @@ class Making(NamedTuple):
 
 
 class Meter:
-    """What was counted at one socket and is not told yet. counts: by cell. late: of replies that were waited for."""
+    """What was counted at one socket and is not told yet. The lists are the same for as long as it lives.
+
+    counts: by cell. times: of replies by bucket, and their sum in nanoseconds, the last.
+    """
 
     __slots__ = ("_late", "counts", "times")
 

@@ -18,17 +18,17 @@ import ctypes
 import mmap
 import socket
 import sys
-import time
 from errno import EAGAIN, EINTR
 from functools import partial
 from struct import Struct
+from time import perf_counter_ns
 
 from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.form import form_of
 from kdns.answer.outside import Pending
 from kdns.answer.responder import SERIAL_OCTETS, Client, Responder
 from kdns.observe.sampling import NamespaceSampler
-from kdns.observe.tally import Meter
+from kdns.observe.tally import FIRST_BOUND_NS, Meter
 from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed, timed
 from kdns.wire.query import HEADER_OCTETS
 
@@ -127,6 +127,7 @@ class UdpServer:
         self._observer = observer
         self._outside = outside
         self._meter = meter or responder.meter
+        self._times = self._meter.times
         self._sampler = sampler
         self.waiting = 0
         self._buffers = _Buffers(wildcard)
@@ -140,7 +141,7 @@ class UdpServer:
         count = _recvmmsg(self._fd, buffers.headers_at, BATCH, socket.MSG_DONTWAIT, None)
         if count <= 0:
             return  # EAGAIN, or an error of an earlier reply (ICMP) that recvmmsg has now taken off the socket
-        began_ns = time.perf_counter_ns()
+        began_ns = perf_counter_ns()
         observer = self._observer
         dropped = self._answer(count) if observer is None else self._answer_observed(count, observer)
         if self._interface_at is not None:
@@ -152,7 +153,12 @@ class UdpServer:
             if sampler.left < 0:
                 self._sample(sampler, count)
         buffers.reset()
-        self._meter.took(time.perf_counter_ns() - began_ns, count)
+        took_ns = perf_counter_ns() - began_ns
+        if took_ns <= FIRST_BOUND_NS:  # as nearly always: what `took` would do, without the call
+            self._times[0] += count
+            self._times[-1] += took_ns * count
+        else:
+            self._meter.took(took_ns, count)
 
     def _sample(self, sampler: NamespaceSampler, count: int) -> None:
         """Have those of a batch looked at whose turn it is."""
@@ -218,7 +224,7 @@ class UdpServer:
         """As `_answer`, telling the observer; the short cut for kept replies is not taken."""
         octets, dropped = self._buffers.octets, []
         for i in range(count):
-            base, began = i * STRIDE, time.perf_counter_ns()
+            base, began = i * STRIDE, perf_counter_ns()
             query = octets[base : base + self._buffers.sizes[_INTS * i + _LENGTH_AT]]
             client = self._client(i)
             outcome = self._responder.respond(query, client, False, self._meter)
