@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import signal
@@ -15,7 +16,7 @@ import dns.query
 import pytest
 
 from kdns.answer.spec import ClusterSpec, SiteSpec, Specification
-from kdns.observe.families import KDNS_RESPONSES, Sample
+from kdns.observe.families import KDNS_RESPONSES, PANICS, Sample
 from kdns.observe.logs import Log
 from kdns.observe.querylog import QueryLog
 from kdns.observe.sampling import NAMESPACE_WORDS
@@ -26,7 +27,7 @@ from kdns.server.process import fork
 from kdns.server.publisher import Publisher
 from kdns.server.slots import Slots, SlotState
 from kdns.server.sockets import Address, bind_all
-from kdns.server.worker import WorkerPlan, run_worker
+from kdns.server.worker import Worker, WorkerPlan, run_worker
 from kdns.wire.name import ROOT, from_text
 from kdns.zone.delta import ZoneDelta
 from kdns.zone.subtree import Subtree
@@ -276,3 +277,14 @@ def _drawn() -> bytes:
     os.close(reader)
     os.close(writer)
     return drawn
+
+
+def test_a_query_that_a_mistake_of_kdns_kept_from_its_answer_is_counted(worker: Harness) -> None:
+    plan = WorkerPlan(PLAN, [], worker.theirs, worker.slot, Log(worker._log_writer))
+    loop = asyncio.new_event_loop()
+    try:
+        Worker(plan, loop)._report_failure(RuntimeError("bug"), b"\x01\x02")
+    finally:
+        loop.close()
+    assert LAYOUT.samples(worker.slot.counters[: LAYOUT.words].tolist()) == {Sample(PANICS): 1}
+    assert "kdns bug: a query could not be answered: RuntimeError('bug'); query: 0102" in worker.logged()
