@@ -148,25 +148,28 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
         servers[-1].wait_for('"message": "ready: ')
         return servers[-1]
 
-    with shop_api() as api, ScriptedUpstream(script) as upstream:
-        api.control.patch("services", "shop", "db", {"spec": {"selector": {"app": "db"}}})
-        shop = Shop(serve, directory, api)
-        ports = {"port": port, "logged": logged, "http": http, "closed": closed, "upstream": upstream.port}
-        shop.corefile.write_text(COREFILE.format(access=shop.access(), **ports))
-        flags = ("--snapshot", directory / "kept", "--log-format", "json")
-        server = shop.start("-conf", shop.corefile, *flags, port=port, workers=1)
-        _change_endpoints(api)
-        assert get(http, "/health") == (200, "OK")
-        asked = _ask_all(server, logged)
-        wait_for_metric(http, "coredns_dns_requests_total", asked)
-        wait_for_metric(http, "coredns_proxy_request_duration_seconds_count", 4 + 3)
-        wait_for_metric(http, f"{PROGRAMMING}_count", 1)
-        page = get(http, "/metrics")[1]
-        names = [f"dns://127.0.0.1:{one}" for one in (port, logged)]
-        assert server.stop() == 0
-        log = [json.loads(line) for line in server.lines]
-        yield Scraped(page, _values(page), log, *names, f"127.0.0.1:{upstream.port}")
-        server.kill()
+    try:
+        with shop_api() as api, ScriptedUpstream(script) as upstream:
+            api.control.patch("services", "shop", "db", {"spec": {"selector": {"app": "db"}}})
+            shop = Shop(serve, directory, api)
+            ports = {"port": port, "logged": logged, "http": http, "closed": closed, "upstream": upstream.port}
+            shop.corefile.write_text(COREFILE.format(access=shop.access(), **ports))
+            flags = ("--snapshot", directory / "kept", "--log-format", "json")
+            server = shop.start("-conf", shop.corefile, *flags, port=port, workers=1)
+            _change_endpoints(api)
+            assert get(http, "/health") == (200, "OK")
+            asked = _ask_all(server, logged)
+            wait_for_metric(http, "coredns_dns_requests_total", asked)
+            wait_for_metric(http, "coredns_proxy_request_duration_seconds_count", 4 + 3)
+            wait_for_metric(http, f"{PROGRAMMING}_count", 1)
+            page = get(http, "/metrics")[1]
+            names = [f"dns://127.0.0.1:{one}" for one in (port, logged)]
+            assert server.stop() == 0
+            log = [json.loads(line) for line in server.lines]
+            yield Scraped(page, _values(page), log, *names, f"127.0.0.1:{upstream.port}")
+    finally:
+        for one in servers:
+            one.kill()
 
 
 def test_the_page_has_all_that_is_documented_and_nothing_else(scraped: Scraped) -> None:
