@@ -106,6 +106,11 @@ class Asker:
         """Questions that nothing has been told of yet."""
         return len(self._pending)
 
+    def take_refused(self) -> int:
+        """How many were not passed on, or not told of in time, since the last call."""
+        refused, self.refused = self.refused, 0
+        return refused
+
     def start(self) -> None:
         """Hear the forwarder."""
         self._loop.add_reader(self._feed.fileno(), self._on_readable)
