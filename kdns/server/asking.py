@@ -36,7 +36,7 @@ MESSAGE_OCTETS_MAX = 128 * 1024
 OnTold = Callable[[Told], None]
 
 _BUSY = "too many questions for outside are waiting"
-_DIED = "the forwarder was restarted"
+_DIED = "the forwarder ended before it answered"
 _LATE = "the forwarder did not answer in time"
 
 

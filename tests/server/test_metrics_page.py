@@ -44,6 +44,10 @@ COREFILE = """
     kubernetes cluster.local in-addr.arpa {{
         {access}
     }}
+    hosts /etc/hosts hosts.example {{
+        192.0.2.77 www.hosts.example
+        fallthrough
+    }}
     forward . 127.0.0.1:{upstream}
     cache 30
 }}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from kdns.answer.spec import Specification
-from kdns.observe.families import KDNS_RESPONSES
+from kdns.observe.families import KDNS_RESPONSES, Sample
 from kdns.observe.tally import Layout, Server, Tally
 from kdns.wire.name import to_text
 
@@ -29,12 +31,16 @@ class Counting:
 
     def told(self, name: str) -> dict[tuple[str, ...], int]:
         """The samples of a metric that are not zero, by their labels; of a histogram, all buckets and the sum."""
-        self.tally.fold()
         found: dict[tuple[str, ...], int] = {}
-        for sample, count in self.layout.samples(self.words).items():
+        for sample, count in self.samples().items():
             if sample.name == name:
                 found[sample.labels] = found.get(sample.labels, 0) + count
         return found
+
+    def samples(self) -> Counter[Sample]:
+        """All that was counted."""
+        self.tally.fold()
+        return self.layout.samples(self.words)
 
     @property
     def replies(self) -> dict[tuple[str, ...], int]:

@@ -24,10 +24,13 @@ class Outside:
     def __init__(self, told: Told | None) -> None:
         self._told = told
 
-    def ask(self, _: Ask, on_told: Callable[[Told], None]) -> bool:
+    def ask(self, _: Ask, on_told: Callable[[Told], None], patience: float = 0) -> bool:
         if self._told is not None:
             on_told(self._told)
         return self._told is not None
+
+    def when_told(self, callback: Callable[[], None]) -> None:
+        callback()
 
 
 class Stage:
