@@ -252,9 +252,7 @@ class Steps:
 # What answers a query that nothing refuses: the first of these that has an answer. The order is CoreDNS's: acl, any,
 # rewrite, autopath, template, hosts, kubernetes, file, forward, whoami.
 _Step = Callable[[Steps, Case], Entry | Pending | None]
-_BEHIND_AUTOPATH: tuple[_Step, ...] = (
-    Steps._template, Steps._class, Steps._zones_or_outside, Steps._whoami,
-)
+_BEHIND_AUTOPATH: tuple[_Step, ...] = (Steps._template, Steps._class, Steps._zones_or_outside, Steps._whoami)
 _BEHIND_REWRITE: tuple[_Step, ...] = (Steps._autopath, *_BEHIND_AUTOPATH)
 _BEFORE_REWRITE: tuple[_Step, ...] = (Steps._any,)
 _ORDER: tuple[_Step, ...] = (Steps.chaos, Steps._newer, *_BEFORE_REWRITE, Steps._rewrite, *_BEHIND_REWRITE)
