@@ -81,10 +81,12 @@ class GuardedResponder(Responder):
             return self._send(message, query, tcp, self._refuse(query, None, tcp, BROKEN), b"") if query else None
 
     def transfer(self, message: bytes, client: Client, has_room: bool) -> Iterator[bytes] | None:
-        """As Responder.transfer; who may not ask for it is left to `respond`."""
+        """As Responder.transfer; who may not ask for it, or not so, is left to `respond`."""
         query = transfer_query(message)
         site = self._site(query.qname) if query else None
         if query is None or site is None or not _lets_pass(site, query, client):
+            return None
+        if self.guard.is_malformed(_cookie_of(query)):
             return None
         stream = super().transfer(message, client, has_room)
         if stream is None:
@@ -126,8 +128,7 @@ class GuardedResponder(Responder):
 
     def _judge(self, query: Query, asker: Asker) -> Judged:
         site = None if query.rcode else self._site(query.qname)
-        cookie = find_option(query.edns.options, COOKIE_OPTION) if query.edns else None
-        return self.guard.judge(site, asker, query.qname, query.qtype, cookie)
+        return self.guard.judge(site, asker, query.qname, query.qtype, _cookie_of(query))
 
     def _nsid(self, query: Query) -> bytes:
         return told_nsid(self._site(query.qname), query.edns.options) if query.edns else b""
@@ -173,6 +174,10 @@ _OUTCOMES: dict[Ruling, Callable[[GuardedResponder, _Case], Entry | Pending | No
     Ruling.SLIP: GuardedResponder._send_to_tcp,
     Ruling.FORMERR: GuardedResponder._call_malformed,
 }
+
+
+def _cookie_of(query: Query) -> bytes | None:
+    return find_option(query.edns.options, COOKIE_OPTION) if query.edns else None
 
 
 def _lets_pass(site: Site, query: Query, client: Client) -> bool:
