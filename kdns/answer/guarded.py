@@ -92,10 +92,12 @@ class GuardedResponder(Responder):
     def transfer(
         self, message: bytes, client: Client, has_room: bool, meter: Meter | None = None
     ) -> Iterator[bytes] | None:
-        """As Responder.transfer; who may not ask for it is left to `respond`."""
+        """As Responder.transfer; who may not ask for it, or not so, is left to `respond`."""
         query = transfer_query(message)
         site = self._site(query.qname) if query else None
         if query is None or site is None or not _lets_pass(site, query, client):
+            return None
+        if self.guard.is_malformed(_cookie_of(query)):
             return None
         stream = super().transfer(message, client, has_room, meter)
         if stream is None:
@@ -137,8 +139,7 @@ class GuardedResponder(Responder):
 
     def _judge(self, query: Query, asker: Asker) -> Judged:
         site = None if query.rcode else self._site(query.qname)
-        cookie = find_option(query.edns.options, COOKIE_OPTION) if query.edns else None
-        return self.guard.judge(site, asker, query.qname, query.qtype, cookie)
+        return self.guard.judge(site, asker, query.qname, query.qtype, _cookie_of(query))
 
     def _nsid(self, query: Query) -> bytes:
         return told_nsid(self._site(query.qname), query.edns.options) if query.edns else b""
@@ -186,6 +187,10 @@ _OUTCOMES: dict[Ruling, Callable[[GuardedResponder, _Case], Entry | Pending | No
     Ruling.SLIP: GuardedResponder._send_to_tcp,
     Ruling.FORMERR: GuardedResponder._call_malformed,
 }
+
+
+def _cookie_of(query: Query) -> bytes | None:
+    return find_option(query.edns.options, COOKIE_OPTION) if query.edns else None
 
 
 def _lets_pass(site: Site, query: Query, client: Client) -> bool:
