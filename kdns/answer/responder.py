@@ -357,7 +357,7 @@ class Responder:
     def _zones_or_outside(self, case: _Case) -> Entry | Pending | None:
         """Hosts, then clusters, then zone files, then `forward`."""
         query, site = case.query, case.site
-        passage = site.passage(query.qname)
+        passage = site.passage(query.qname, query.qtype)
         if passage.zone is None:
             return self._forward(case, passage) if passage.is_outside else None
         found = lookup(passage.zone, site.zone_of, query.qname, query.qtype)
@@ -391,7 +391,7 @@ class Responder:
         """
         target = found.leads_to
         site = self._site(target)
-        passage = site.passage(target) if site else None
+        passage = site.passage(target, case.query.qtype) if site else None
         if site is None or passage is None or not passage.is_outside:
             return None
         return self._pend(case, site, passage, target + question_of(case.query)[len(case.query.qname) :], found)

@@ -36,8 +36,8 @@ class Waiter(msgspec.Struct, eq=False):
 class Flight(msgspec.Struct, eq=False):
     """One question to upstreams, and who waits for it. Times are those of `now`.
 
-    deadline: when it ends, answered or not. respite: until when it goes on if an upstream that was down is back at its
-    deadline, 0 where that is none. retry_at: when the next upstream is asked. stale_at: when those who wait
+    deadline: when it ends, answered or not. respite: if not 0, its deadline should an upstream be back at the first
+    one, before which all were down. retry_at: when the next upstream is asked. stale_at: when those who wait
     are told what has expired. tokens: messages whose answer it waits for. tried: indices of the upstreams asked in
     this round. unanswered: how often an upstream was asked that has not answered. sent: the last message, for its
     upstream is in doubt if it takes too long. refusal: the last answer that made the next upstream be asked.
