@@ -154,7 +154,7 @@ class Steps:
     def _zones_or_outside(self, case: Case) -> Entry | Pending | None:
         """Hosts, then clusters, then zone files, then `forward`."""
         query, site = case.query, case.site
-        passage = site.passage(query.qname)
+        passage = site.passage(query.qname, query.qtype)
         if passage.zone is None:
             return self._forward(case, passage) if passage.is_outside else None
         case = case._replace(maker=passage.directive)
@@ -189,7 +189,7 @@ class Steps:
         """
         target = found.leads_to
         site = self._site_of(target)
-        passage = site.passage(target) if site else None
+        passage = site.passage(target, case.query.qtype) if site else None
         if site is None or passage is None or not passage.is_outside:
             return None
         return self._pend(case, site, passage, target + question_of(case.query)[len(case.query.qname) :], found)
