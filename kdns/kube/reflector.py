@@ -134,6 +134,7 @@ class Reflector:
         self._listed_at = -math.inf  # when the first page of the list in progress came
         self._pages_until = -math.inf
         self._spoiled = 0  # streams, in a row
+        self._was_short = False  # the last watch that ended
         self._has_synced = False  # with this input
         self._notices: list[Notice] = []
         self._troubles = Troubles(str(resource))
@@ -513,7 +514,8 @@ class Reflector:
 
     def _watch_ended(self, now: float) -> None:
         """The server has ended the watch, as it does every few minutes, or with its own end."""
-        if now - self._opened_at < PROVING_SECONDS and self.resource_version == self._version_before:
+        was_short, self._was_short = self._was_short, now - self._opened_at < PROVING_SECONDS
+        if self._was_short and (was_short or self.resource_version == self._version_before):
             self._fail(VERY_SHORT_WATCH, now)
         else:
             self._prove(now)
