@@ -10,17 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from socket import gethostname
-from typing import Protocol
 
 from kdns import __version__
 from kdns.answer.acl import AclAction, AclRule, AclSpec
 from kdns.answer.chaos import ChaosSpec
 from kdns.answer.spec import ClusterSpec, FileSpec, OutsideSpec, SiteSpec, SourceSpec, Specification
 from kdns.answer.transfer import TransferSpec
-from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, Position, ServerBlock, Settings, ZoneFile
+from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, ServerBlock, Settings, ZoneFile
 from kdns.corefile import plugins as corefile_plugins
 from kdns.corefile.access import EVERYBODY
 from kdns.corefile.plugins import Chaos, Hosts, Nsid, Transfer
+from kdns.observe.consolidate import ConsolidateRule
 from kdns.observe.querylog import LoggedBlock, LogRule, QueryLog
 from kdns.server.admin import AdminPlan, admin_plan
 from kdns.server.cookiesecret import read_secrets
@@ -35,19 +35,6 @@ from kdns.zone.hosts import HostsSpec
 Resolve = Callable[[str], Sequence[str]]
 Machine = Callable[[], Sequence[str]]
 
-
-class _Placed(Protocol):
-    @property
-    def position(self) -> Position: ...
-
-
-# Directives that the language has and nothing serves, and what a block says by them: better refused than accepted
-# and ignored.
-PENDING: dict[str, Callable[[ServerBlock], Sequence[_Placed | None]]] = {
-    "hosts { fallthrough_unsupported }": lambda block: [
-        line for line in (block.hosts,) if line and line.fallthrough_unsupported
-    ],
-}
 
 _AUTHORS = b"the authors of kdns"  # for `chaos` without any
 
@@ -92,6 +79,7 @@ class Plan:
     is_debugging: every change of a cluster is logged (`debug`).
     groups: what each site of the specification forwards, and keeps of that.
     secrets: what DNS cookies are made with, None for no cookies.
+    errors: what each site of the specification says of errors; None for nothing.
     """
 
     specification: Specification
@@ -104,6 +92,7 @@ class Plan:
     is_debugging: bool = False
     groups: tuple[GroupPlan, ...] = ()
     secrets: Secrets | None = field(default=None, repr=False)
+    errors: tuple[tuple[ConsolidateRule, ...] | None, ...] = ()
 
     @property
     def is_forwarding(self) -> bool:
@@ -133,7 +122,6 @@ def assemble(
     Raises CorefileError.
     """
     for block in corefile.blocks:
-        _refuse_pending(block)
         _check(block, resolve)
     refuse_two_trusts(line for block in corefile.blocks for line in block.forward)
     listeners = corefile.listeners(resolve)
@@ -157,6 +145,7 @@ def assemble(
         any(block.debug for block in corefile.blocks),
         tuple(_group(block, listeners) for block in corefile.blocks),
         secrets(settings.cookie_secret) if settings.cookie_secret else None,
+        tuple(map(_error_rules, corefile.blocks)),
     )
 
 
@@ -204,7 +193,13 @@ class _Assembler:
         return (nsid.data or self.host()).encode("utf-8", "surrogateescape")
 
     def _hosts(self, hosts: Hosts) -> int:
-        spec = HostsSpec(hosts.zones, hosts.ttl, not hosts.no_reverse, hosts.fallthrough or ())
+        spec = HostsSpec(
+            hosts.zones,
+            hosts.ttl,
+            not hosts.no_reverse,
+            hosts.fallthrough or (),
+            passes_types=hosts.fallthrough_unsupported,
+        )
         return self._number(HostsPlan(hosts), spec)
 
     def _cluster(self, kubernetes: Kubernetes) -> int:
@@ -237,13 +232,6 @@ class _Assembler:
 
 def _acl_rule(rule: corefile_plugins.AclRule) -> AclRule:
     return AclRule(AclAction(rule.action.value), rule.types, rule.networks)
-
-
-def _refuse_pending(block: ServerBlock) -> None:
-    for name, said in PENDING.items():
-        for directive in said(block):
-            if directive is not None:
-                raise CorefileError(directive.position, f"kdns does not serve `{name}` yet")
 
 
 def _check(block: ServerBlock, resolve: Resolve) -> None:
@@ -292,6 +280,15 @@ def _logged(block: ServerBlock) -> LoggedBlock:
             LogRule(log.names, log.format, frozenset(one.value for one in log.classes), log.min_duration_ns or 0)
             for log in block.log
         ),
+    )
+
+
+def _error_rules(block: ServerBlock) -> tuple[ConsolidateRule, ...] | None:
+    if block.errors is None:
+        return None
+    return tuple(
+        ConsolidateRule(one.period_ns, one.pattern, one.level.value, one.show_first)
+        for one in block.errors.consolidate
     )
 
 

@@ -17,11 +17,12 @@ import selectors
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from kdns.corefile import CorefileError
-from kdns.observe.counters import new_counts
+from kdns.observe.families import Sample
 from kdns.observe.logs import Log
 from kdns.server.admin import AdminPlan, AdminServer, OnEvent
 from kdns.server.assembly import Plan
@@ -60,7 +61,7 @@ class Supervisor:
         self._admin = AdminServer(self._selector, pages_of(self._view), log)
         self._admin_plan = AdminPlan()  # of the fleet that answers
         self._transitions = Transitions()
-        self._counted = new_counts()  # by fleets that are gone
+        self._counted: Counter[Sample] = Counter()  # by fleets that are gone
         self._serials = Serials()
         self._bindings: dict[Address, Binding] = {}
         self._current: Fleet | None = None
@@ -197,13 +198,14 @@ class Supervisor:
             self._log.info("reloaded: only the new processes read queries")
             if self._current is not None:
                 self._current.look_for_loops()
+        self._bury()
         if self._incoming is None and not self._is_terminating:
             self._look(now)
-            if self._is_reload_wanted:
+            # What was given up refuses queries for ever. It cannot be had anew before it is closed, in a few seconds.
+            if self._is_reload_wanted and not self._given_up():
                 self._is_reload_wanted = False
                 self._reload(now)
         self._advance_end(now)
-        self._bury()
 
     def _advance_end(self, now: float) -> None:
         if self._drain_deadline is None:
@@ -271,7 +273,7 @@ class Supervisor:
         """Let go of fleets whose processes have all ended, and of the sockets that nobody listens on any more."""
         gone = [fleet for fleet in self._leaving if fleet.is_gone]
         for fleet in gone:
-            self._counted = [before + count for before, count in zip(self._counted, fleet.counters(), strict=True)]
+            self._counted.update(fleet.counters())
             fleet.close()
             self._leaving.remove(fleet)
         if gone:

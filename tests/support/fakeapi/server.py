@@ -120,7 +120,12 @@ class FakeApiServer(Endpoint):
 
     def reset_connections(self) -> None:
         """Send RST on all open connections."""
-        self._in_loop(lambda: [_reset(writer) for writer in self._writers])
+
+        def reset() -> None:
+            for writer in self._writers:
+                _reset(writer)
+
+        self._in_loop(reset)
 
     def connections(self) -> int:
         return int(self._in_loop(lambda: len(self._writers)))
