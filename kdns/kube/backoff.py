@@ -10,7 +10,7 @@ the next request would cost the API server:
               so that in a circle of lists and watches that break there are no more lists than the backoff allows.
     watch     little, for it goes on from where the last one ended. Its failures are forgotten sooner. A server that
               answers, and ends every watch at once, is asked as seldom as one that does not answer.
-    absence   nothing, since nobody is there who answers. It makes no other wait longer; see also Request.when_heard_of.
+    absence   nothing, since nobody is there who answers. It makes no other wait longer (see Request.when_heard_of).
 
 Not here: why to wait, and what an API server itself asks for (Retry-After).
 """
@@ -27,8 +27,8 @@ FACTOR = 2.0
 MAX_DELAY = 30.0
 JITTER = 1.0  # a delay d becomes one of [d, d + JITTER * d)
 RESET_AFTER = 120.0  # so long without a backoff, the API server is taken to be well
-# A watch that has stood for so long has shown that the API server is well. Where each one breaks just then, as behind a
-# balancer without patience, that is a request in 6 s, and a reflector that is blind for a seventh of the time.
+# A watch that has stood for so long has shown that the API server is well. Where each one breaks just then, as behind
+# an impatient balancer, that is a request in 6 s, and a reflector that is blind for a seventh of the time.
 STEADY_SECONDS = 5.0
 
 

@@ -237,7 +237,10 @@ class ApiSource:
             self.heard_at = now
 
     def _open(self, now: float) -> None:
-        """Open what is due, or to be tried before; what has been given up is closed with it, or already while the next one has to wait."""
+        """Open what is due, or is to be tried before.
+
+        What has been given up is closed with it, or already while the next one has to wait.
+        """
         for owner, request in self._mirror.requests():
             if self._opened.get(owner) == request.number:
                 continue
