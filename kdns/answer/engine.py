@@ -24,6 +24,7 @@ from kdns.answer.site import Backend, Site
 from kdns.answer.spec import NEGATIVE_TTL, ClusterSpec, FileSpec, SiteSpec, SourceSpec, Specification
 from kdns.answer.table import GENERATION
 from kdns.answer.template import Templates
+from kdns.observe.tally import Tally
 from kdns.zone.cluster import ForwardZone, ReverseZone, is_reverse
 from kdns.zone.delta import ZoneDelta
 from kdns.zone.hosts import HostsSpec, fallthrough_of, types_of
@@ -155,7 +156,7 @@ class Image:
 class Engine:
     """See the module's docstring.
 
-    counts: from kdns.observe.counters.new_counts, or a former worker's.
+    tally: what counts the replies; its layout numbers zones as the specification does.
     rng: draws where rotations start.
     generation: how many replies each table keeps before the old ones go.
     protection: what guards all listeners alike.
@@ -164,7 +165,7 @@ class Engine:
     def __init__(
         self,
         specification: Specification,
-        counts: list[int],
+        tally: Tally,
         rng: Random,
         on_failure: Callable[[Exception, bytes], None],
         negative_ttl: int = NEGATIVE_TTL,
@@ -180,9 +181,12 @@ class Engine:
         sites = [self._site(site) for site in specification.sites]
         # Listeners with the same sites share one responder, and so its kept replies.
         self._responders = {
-            indexes: self._responder(tuple(sites[i] for i in indexes), counts, rng, on_failure, generation)
+            indexes: self._responder(
+                tuple(sites[i] for i in indexes), tally, rng, on_failure, generation,
+                specification.zone_numbers(indexes),
+            )
             for indexes in specification.listeners
-        }
+        }  # fmt: skip
         self._listeners = specification.listeners
 
     def responder(self, listener: int) -> Responder:
@@ -268,24 +272,26 @@ class Engine:
     def _responder(
         self,
         sites: tuple[Site, ...],
-        counts: list[int],
+        tally: Tally,
         rng: Random,
         on_failure: Callable[[Exception, bytes], None],
         generation: int,
+        numbers: Mapping[bytes, int],
     ) -> Responder:
         guard = Guard(sites, self._protection)
         if guard.is_needed:
-            return GuardedResponder(guard, sites, counts, rng, self._serial_cell, on_failure, generation)
-        return Responder(sites, counts, rng, self._serial_cell, on_failure, generation)
+            return GuardedResponder(guard, sites, tally, rng, self._serial_cell, on_failure, generation, numbers)
+        return Responder(sites, tally, rng, self._serial_cell, on_failure, generation, numbers)
 
     def _site(self, spec: SiteSpec) -> Site:
         """Hosts and clusters stand each for themselves; the zone files of a site are one: the longest zone wins."""
         hosts = [i for i in spec.sources if isinstance(self._specs[i], HostsSpec)]
         clusters = [i for i in spec.sources if isinstance(self._specs[i], ClusterSpec)]
         files = [i for i in spec.sources if isinstance(self._specs[i], FileSpec)]
-        backends = [self._backend((i,)) for i in (*hosts, *clusters)]
+        backends = [self._backend((i,), "hosts") for i in hosts]
+        backends += [self._backend((i,), "kubernetes") for i in clusters]
         if files:
-            backends.append(self._backend(tuple(files)))
+            backends.append(self._backend(tuple(files), "file"))
         return Site(
             spec.zones, tuple(backends), spec.any_hinfo, spec.whoami, spec.max_udp_octets, spec.group, spec.outside,
             spec.chaos,
@@ -299,7 +305,7 @@ class Engine:
             transfers=spec.transfers,
         )  # fmt: skip
 
-    def _backend(self, sources: tuple[int, ...]) -> Backend:
+    def _backend(self, sources: tuple[int, ...], directive: str) -> Backend:
         maps = self._zone_maps
         specs = [self._specs[i] for i in sources]
         fallthrough = {apex: zones for spec in specs for apex, zones in _fallthrough(spec).items()}
@@ -307,8 +313,10 @@ class Engine:
         types = types_of(specs[0]) if isinstance(specs[0], HostsSpec) else None
         if len(sources) == 1:
             only = sources[0]
-            return Backend(lambda: maps[only], fallthrough, is_whole, types)
-        return Backend(lambda: {apex: zone for i in sources for apex, zone in maps[i].items()}, fallthrough, is_whole)
+            return Backend(lambda: maps[only], fallthrough, is_whole, directive, types)
+        return Backend(
+            lambda: {apex: zone for i in sources for apex, zone in maps[i].items()}, fallthrough, is_whole, directive
+        )
 
     def _serial_cell(self, zone: Zone) -> list[bytes]:
         return self._serials.setdefault(zone, [zone.serial.to_bytes(4)])

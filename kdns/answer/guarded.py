@@ -10,7 +10,7 @@ outside. There is always room for them (kdns.answer.site.Site.room). Not here: w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +23,7 @@ from kdns.answer.outside import Pending
 from kdns.answer.responder import BROKEN, Client, Responder, complete, transfer_query
 from kdns.answer.site import Site
 from kdns.answer.table import Entry
+from kdns.observe.tally import Meter, Tally
 from kdns.wire.builder import with_options
 from kdns.wire.cookie import COOKIE_OPTION
 from kdns.wire.iana import Rcode
@@ -52,6 +53,7 @@ class _Case(NamedTuple):
     client: Client
     tcp: bool
     judged: Judged
+    meter: Meter
 
 
 class GuardedResponder(Responder):
@@ -61,54 +63,60 @@ class GuardedResponder(Responder):
         self,
         guard: Guard,
         sites: tuple[Site, ...],
-        counts: list[int],
+        tally: Tally,
         rng: Random,
         serial_cell: Callable[[Zone], list[bytes]],
         on_failure: Callable[[Exception, bytes], None],
         generation: int,
+        numbers: Mapping[bytes, int] | None = None,
     ) -> None:
-        super().__init__(sites, counts, rng, serial_cell, on_failure, generation)
+        super().__init__(sites, tally, rng, serial_cell, on_failure, generation, numbers)
         self.guard = guard
         self.has_short_cut = not guard.is_strict
 
-    def respond(self, message: bytes, client: Client, tcp: bool) -> bytes | Pending | None:
+    def respond(
+        self, message: bytes, client: Client, tcp: bool, meter: Meter | None = None
+    ) -> bytes | Pending | None:
         """As Responder.respond."""
+        meter = meter or self.meter
         try:
-            return self._respond(message, client, Asker(client[0], tcp))
+            return self._respond(message, client, Asker(client[0], tcp), meter)
         except Exception as error:  # a guard that fails lets nothing pass
             self._on_failure(error, message)
             query = parse_query(message)
-            return self._send(message, query, tcp, self._refuse(query, None, tcp, BROKEN), b"") if query else None
+            return self._send(message, query, self._refuse(query, None, tcp, BROKEN), b"", meter) if query else None
 
-    def transfer(self, message: bytes, client: Client, has_room: bool) -> Iterator[bytes] | None:
+    def transfer(
+        self, message: bytes, client: Client, has_room: bool, meter: Meter | None = None
+    ) -> Iterator[bytes] | None:
         """As Responder.transfer; who may not ask for it is left to `respond`."""
         query = transfer_query(message)
         site = self._site(query.qname) if query else None
         if query is None or site is None or not _lets_pass(site, query, client):
             return None
-        stream = super().transfer(message, client, has_room)
+        stream = super().transfer(message, client, has_room, meter)
         if stream is None:
             return None
         options = self._judge(query, Asker(client[0], True)).options + self._nsid(query)
         return (_with_options(one, options) for one in stream) if options else stream
 
-    def _respond(self, message: bytes, client: Client, asker: Asker) -> bytes | Pending | None:
+    def _respond(self, message: bytes, client: Client, asker: Asker, meter: Meter) -> bytes | Pending | None:
         known = self._known(message, asker.tcp)
         if known is not None:
             judged = self._judge_known(known, asker)
             if judged.ruling is Ruling.ANSWER:
                 end = HEADER_OCTETS + len(known.question)
-                return self._complete_for(message, end, known.entry, known.payload > 0, asker.tcp, judged.options)
+                return self._complete_for(message, end, known.entry, known.payload > 0, judged.options, meter)
         query = parse_query(message)
         if query is None:
-            return super().respond(message, client, asker.tcp)  # which counts it
+            return super().respond(message, client, asker.tcp, meter)  # which counts it
         if known is None:
             judged = self._judge(query, asker)
-        outcome = _OUTCOMES[judged.ruling](self, _Case(message, query, client, asker.tcp, judged))
+        outcome = _OUTCOMES[judged.ruling](self, _Case(message, query, client, asker.tcp, judged, meter))
         options = judged.options + (self._nsid(query) if self.guard.has_nsid else b"")
         if isinstance(outcome, Pending):
             return Pending(outcome.ask, partial(_finish, outcome.finish, options)) if options else outcome
-        return None if outcome is None else self._send(message, query, asker.tcp, outcome, options)
+        return None if outcome is None else self._send(message, query, outcome, options, meter)
 
     def _known(self, message: bytes, tcp: bool) -> _Known | None:
         """That there is such a reply says that the question is a sound one."""
@@ -132,28 +140,28 @@ class GuardedResponder(Responder):
     def _nsid(self, query: Query) -> bytes:
         return told_nsid(self._site(query.qname), query.edns.options) if query.edns else b""
 
-    def _send(self, message: bytes, query: Query, tcp: bool, entry: Entry, options: bytes) -> bytes:
-        return self._complete_for(message, query.end, entry, query.edns is not None, tcp, options)
+    def _send(self, message: bytes, query: Query, entry: Entry, options: bytes, meter: Meter) -> bytes:
+        return self._complete_for(message, query.end, entry, query.edns is not None, options, meter)
 
     def _complete_for(
-        self, message: bytes, end: int, entry: Entry, with_opt: bool, tcp: bool, options: bytes
+        self, message: bytes, end: int, entry: Entry, with_opt: bool, options: bytes, meter: Meter
     ) -> bytes:
         """The reply, with the options of this client; see kdns.answer.responder.complete."""
-        reply = complete(message, end, entry, with_opt, tcp, self.counts)
+        reply = complete(message, end, entry, with_opt, meter)
         return with_options(reply, len(reply) - len(entry[2]), options) if options else reply
 
     # What becomes of a query, by ruling
 
     def _let_pass(self, case: _Case) -> Entry | Pending:
-        message, query, client, tcp, judged = case
+        message, query, client, tcp, judged, meter = case
         is_sound = query.edns is not None and not query.edns.version
         if judged.has_cookie and is_sound and asks_for_cookie_alone(message):
             return self._bare(query, tcp, Rcode.NOERROR)
-        return self._keep_or_answer(message, query, client, tcp)
+        return self._keep_or_answer(message, query, client, tcp, meter)
 
     def _turn_away(self, case: _Case) -> Entry:
         reason = REPLIES[AclAction(case.judged.ruling.value)]
-        return self._refuse(case.query, self._site(case.query.qname), case.tcp, reason)
+        return self._refuse(case.query, self._site(case.query.qname), case.tcp, reason, "acl")
 
     def _send_to_tcp(self, case: _Case) -> Entry:
         """An error, which is as short, is sent as it is."""

@@ -26,6 +26,7 @@ from kdns.answer.rewriting import reverted
 from kdns.answer.shape import Keys, asks_for_dnssec, entry_of, frame_of, key_for, opt_of, question_of
 from kdns.answer.site import Site
 from kdns.answer.table import Entry, ReplyTable
+from kdns.observe.tally import KEPT_DENIAL, KEPT_SUCCESS, Meter
 from kdns.wire.iana import EDE, Rcode, RRClass
 from kdns.wire.message import Body, Message, Record, age, encode_body, parse_message
 from kdns.wire.outside import NO_EDE, Ask, Purpose, Source, Told
@@ -49,6 +50,14 @@ _RDLENGTH_AT, _RDATA_AT = 4, 6  # behind where the TTL of a record stands
 _CHAIN_RCODES = frozenset((Rcode.NOERROR, Rcode.NXDOMAIN))
 _ADDRESSES = frozenset((b"\0\x01\0\x01", b"\0\x1c\0\x01"))  # type and class of A and AAAA
 _EMPTY = Body(b"", (0, 0, 0), (), ())
+# Who has made a reply, by where its answer comes from.
+_MAKERS = {
+    Source.UPSTREAM: "forward",
+    Source.CACHE_SUCCESS: "cache",
+    Source.CACHE_DENIAL: "cache",
+    Source.STALE: "cache",
+    Source.FAILURE: "forward",
+}
 
 # What a client hears if there is no forwarder, or it has too much to do already.
 SHED = Told(
@@ -74,7 +83,8 @@ class Asked(NamedTuple):
     message: as it came. site: the one that the name of the query is in. keys: under which the reply may be kept, ()
     for not at all. chain: what the zones answered, where they led outside. exists: the name that is asked is an
     empty non-terminal here, and so is not denied whatever is told. reverter: rewrites the answer back, where the
-    question was rewritten. epoch: see Outside, which sets it.
+    question was rewritten. meter: what counts the reply, None for that of the responder. epoch: see Outside, which
+    sets it.
     """
 
     message: bytes
@@ -85,6 +95,7 @@ class Asked(NamedTuple):
     chain: Lookup | None
     exists: bool
     reverter: Reverter | None = None
+    meter: Meter | None = None
     epoch: int = 0
 
 
@@ -153,7 +164,7 @@ class _Due(NamedTuple):
 class Outside:
     """The queries of one responder that wait, and the replies of theirs that it keeps.
 
-    counts: as of the responder. complete: makes the message of a query out of an entry, and counts it.
+    complete: makes the message of a query out of an entry, and counts it. cell: where a reply of a maker is counted.
     on_failure: told of an exception; a kdns bug by definition.
 
     Epochs: what is told after the zones changed must not be kept. A reply for a name that no zone has depends on the
@@ -164,11 +175,13 @@ class Outside:
         self,
         table: ReplyTable,
         complete: Callable[[Asked, Entry], bytes],
+        cell: Callable[[Query, Reply, int, bytes, str], int],
         on_failure: Callable[[Exception, bytes], None],
         limit: int = KEPT_OUTSIDE,
     ) -> None:
         self._table = table
         self._complete = complete
+        self._cell = cell
         self._on_failure = on_failure
         self._limit = limit
         self._clock = Clock()
@@ -257,14 +270,16 @@ class Outside:
         reply, body = _fit(frame, body, _flags(asked, told))
         depends = asked.chain.depends if asked.chain else ()
         seconds = self._seconds(asked, told, body)
+        cell = self._cell(query, reply, told.rcode, opt, _MAKERS[told.source])
         if not seconds:
-            return entry_of(query, reply, told.rcode, opt, depends=depends)
+            return entry_of(cell, reply, opt, depends=depends)
         kept = Kept(self._clock, body, told.keeps_ttls)
-        entry = entry_of(query, reply, told.rcode, opt, depends=depends, body=kept)
+        hit = self._cell(query, reply, told.rcode, opt, _kept_maker(told.rcode, body))
+        entry = entry_of(hit, reply, opt, depends=depends, body=kept)
         key = key_for(asked.keys, reply, opt, asked.site.room)
         self._table.keep(key, entry)
         self._schedule(key, entry, kept, seconds, told.prefetch_hits, partial(self._refresh, asked, ask))
-        return entry
+        return entry_of(cell, reply, opt, depends=depends, body=kept)
 
     def _seconds(self, asked: Asked, told: Told, body: Body) -> int:
         """For how long the reply may be kept, 0 for not at all."""
@@ -293,6 +308,11 @@ class Outside:
         if hits_wanted and seconds > ahead:
             due = due._replace(at=expires - ahead, hits_wanted=hits_wanted, refresh=refresh)
         heappush(self._due, due)
+
+
+def _kept_maker(rcode: int, body: Body) -> str:
+    """Who makes the reply whenever what is kept is told again."""
+    return KEPT_SUCCESS if rcode == Rcode.NOERROR and body.counts[0] else KEPT_DENIAL
 
 
 def _failure(code: int, text: str) -> Told:

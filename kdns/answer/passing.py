@@ -15,7 +15,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from kdns.answer.compiler import ID_OCTETS
-from kdns.observe.counters import reply_counter
+from kdns.observe.tally import Making
 from kdns.wire.builder import opt_record
 from kdns.wire.iana import Rcode, RRClass, RRType
 from kdns.wire.outside import NO_EDE, Ask, Source, Told
@@ -46,19 +46,30 @@ _TYPES: dict[bytes, int] = {
 }  # fmt: skip
 
 
+class Passed(NamedTuple):
+    """A whole reply, and what is counted of it."""
+
+    message: bytes
+    making: Making
+
+
 class Passing(NamedTuple):
-    """A server block that passes on all names in no zone. limit: octets of its replies over UDP, opt: their OPT."""
+    """A server block that passes on all names in no zone.
+
+    limit: octets of its replies over UDP, opt: their OPT. zone: its number, for who counts.
+    """
 
     group: int
     limit: int
     opt: bytes
+    zone: int
 
     def ask(self, question: bytes, client: bytes) -> Ask:
         """Ask this folded question; whoever carries it gives it a number."""
         return Ask(0, self.group, question, RD_BIT, False, client)
 
-    def reply(self, message: bytes, payload: int, told: Told, counts: list[int]) -> bytes | None:
-        """The reply to a plain query with this payload size, counted; None where it takes more than passing on."""
+    def reply(self, message: bytes, payload: int, told: Told) -> Passed | None:
+        """The reply to a plain query with this payload size; None where it takes more than passing on."""
         rcode = told.rcode
         if told.source != _UPSTREAM or told.ede != NO_EDE or rcode not in (_NOERROR, _NXDOMAIN):
             return None
@@ -69,13 +80,13 @@ class Passing(NamedTuple):
         reply = head + message[HEADER_OCTETS:end] + told.body + opt
         if len(reply) > min(payload or MIN_PAYLOAD_OCTETS, self.limit):
             return None
-        counts[reply_counter(False, _TYPES[message[end - _TAIL_OCTETS : end]], rcode)] += 1
-        return reply
+        qtype = _TYPES[message[end - _TAIL_OCTETS : end]]
+        return Passed(reply, Making(qtype, rcode, "forward", len(message), len(reply)))
 
 
-def passing_of(group: int, limit: int) -> Passing:
-    """The block with this group, and this cap on replies over UDP."""
-    return Passing(group, limit, opt_record(limit, 0, False))
+def passing_of(group: int, limit: int, zone: int) -> Passing:
+    """The block with this group, this cap on replies over UDP, and the number of its zone."""
+    return Passing(group, limit, opt_record(limit, 0, False), zone)
 
 
 def is_plain(question: bytes, size: int, payload: int) -> bool:

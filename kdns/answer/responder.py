@@ -13,7 +13,7 @@ of a query that waits (kdns.answer.outside).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,11 +27,11 @@ from kdns.answer.passing import Passing, is_plain, passing_of
 from kdns.answer.rewrite import Reverter
 from kdns.answer.rewriting import Rewriting, aliases_of
 from kdns.answer.searching import Leads, Probe, Searcher
-from kdns.answer.shape import Keys, entry_of, form_key, frame_of, key_for, keys_of, opt_of, question_of
+from kdns.answer.shape import Keys, entry_of, form_key, frame_of, key_for, keys_of, making_of, opt_of, question_of
 from kdns.answer.site import Decider, Passage, Site
 from kdns.answer.table import GENERATION, Entry, ReplyTable, SerialSplice
 from kdns.answer.transfer import Request, contents_of, is_current, is_known, known_serial, messages, soa_message
-from kdns.observe.counters import DROPPED, TCP_COUNTERS, reply_counter
+from kdns.observe.tally import Making, Meter, Tally
 from kdns.wire.iana import EDE, Rcode, RRClass, RRType
 from kdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, ROOT, is_subdomain, suffixes
 from kdns.wire.outside import Ask, Told
@@ -68,7 +68,8 @@ class _Case(NamedTuple):
     """One query and all that its answer may depend on. keys: see kdns.answer.shape.
 
     query: what is to be answered; what `rewrite` made of the client's, if `rewriting` is set. probe: takes what is
-    found, which is no reply yet. aliases: how many of a template or a `cname` rule have led here.
+    found, which is no reply yet. aliases: how many of a template or a `cname` rule have led here. meter: what counts
+    the reply. maker: the directive that is answering it, one of kdns.observe.tally.MAKERS.
     """
 
     message: bytes
@@ -77,6 +78,8 @@ class _Case(NamedTuple):
     client: Client
     tcp: bool
     site: Site
+    meter: Meter
+    maker: str = ""
     rewriting: Rewriting | None = None
     probe: Probe | None = None
     aliases: int = 0
@@ -93,19 +96,23 @@ class Responder:
     sites: the server blocks of the listener.
     serial_cell: gives the cell with the serial octets of a zone, which lives as long as replies are kept.
     on_failure: told of an exception that a query caused; a kdns bug by definition.
+    numbers: of the zones of the sites, by those of the tally.
     """
 
     def __init__(
         self,
         sites: tuple[Site, ...],
-        counts: list[int],
+        tally: Tally,
         rng: Random,
         serial_cell: Callable[[Zone], list[bytes]],
         on_failure: Callable[[Exception, bytes], None],
         generation: int = GENERATION,
+        numbers: Mapping[bytes, int] | None = None,
     ) -> None:
         self.has_short_cut = True  # what is kept may be sent without asking `respond`
-        self.counts = counts
+        self.tally = tally
+        self._numbers = numbers or {}
+        self.meter = tally.meter(0, False, 4)
         self.table = ReplyTable(generation)
         self.ready = False
         self._sites = {apex: site for site in sites for apex in site.zones}
@@ -116,7 +123,7 @@ class Responder:
         self._rng = rng
         self._serial_cell = serial_cell
         self._on_failure = on_failure
-        self._outside = Outside(self.table, self._complete, on_failure)
+        self._outside = Outside(self.table, self._complete, self._cell, on_failure)
         self._searcher = Searcher(self._probe, self._compile, self._pend_leads, self._later)
 
     def publish(self) -> None:
@@ -144,7 +151,7 @@ class Responder:
         sites = self._sites.values()
         self._zones = tuple({apex for site in sites for backend in site.backends for apex in backend.zones()})
         self._passing = {
-            apex: passing_of(site.group, site.max_udp_octets)
+            apex: passing_of(site.group, site.max_udp_octets, self._zone_number(apex))
             for apex, site in self._sites.items()
             if site.group is not None and site.passes_on
         }
@@ -159,12 +166,14 @@ class Responder:
         """Whether anybody may have any zone whole."""
         return any(site.transfers for site in self._sites.values())
 
-    def transfer(self, message: bytes, client: Client, has_room: bool) -> Iterator[bytes] | None:
+    def transfer(
+        self, message: bytes, client: Client, has_room: bool, meter: Meter | None = None
+    ) -> Iterator[bytes] | None:
         """The messages of a zone that a query over TCP asks for whole; None if `respond` is to answer it.
 
-        They are made when asked for. has_room: whether one more transfer is borne now.
+        They are made when asked for. has_room: whether one more transfer is borne now. meter: as for `respond`.
         """
-        query = transfer_query(message)
+        query, meter = transfer_query(message), meter or self.meter
         if query is None:
             return None
         site = self._site(query.qname)
@@ -172,11 +181,11 @@ class Responder:
         if zone is None or not is_known(zone):
             return None
         if not has_room:
-            entry = self._refuse(query, site, True, _BUSY)
-            return iter((complete(message, query.end, entry, query.edns is not None, True, self.counts),))
+            entry = self._refuse(query, site, True, _BUSY, "transfer")
+            return iter((complete(message, query.end, entry, query.edns is not None, meter),))
         opt = opt_of(query, site, 0) if query.edns else b""
         request = Request(message[:ID_OCTETS], query.flags, message[HEADER_OCTETS : query.end], opt)
-        self.counts[reply_counter(True, query.qtype, 0)] += 1
+        meter.counts[self.tally.cell(self._zone_number(query.qname), Making(query.qtype, 0, "transfer"))] += 1
         if query.qtype == RRType.IXFR and is_current(known_serial(message), zone.soa):
             return iter((soa_message(request, zone.soa),))
         return messages(request, zone.soa, contents_of(zone))
@@ -190,22 +199,28 @@ class Responder:
         """See Outside.is_behind."""
         return self._outside.is_behind
 
-    def respond(self, message: bytes, client: Client, tcp: bool) -> bytes | Pending | None:
-        """The reply to a whole DNS message, or what waits for it; None for what is to be dropped in silence."""
+    def respond(
+        self, message: bytes, client: Client, tcp: bool, meter: Meter | None = None
+    ) -> bytes | Pending | None:
+        """The reply to a whole DNS message, or what waits for it; None for what is to be dropped in silence.
+
+        meter: what counts the reply, that of the socket which the message came by; `self.meter` if it is not told.
+        """
+        meter = meter or self.meter
         form = form_of(message[ID_OCTETS:])
         if form is not None:
             question, payload = form[0].lower(), form[1]
             entry = self.table.current.get(question) or self.kept(question, payload, tcp)
             if entry is not None:
-                return complete(message, HEADER_OCTETS + len(question), entry, payload > 0, tcp, self.counts)
+                return complete(message, HEADER_OCTETS + len(question), entry, payload > 0, meter)
         query = parse_query(message)
         if query is None:
-            self.counts[DROPPED] += 1
+            self.tally.dropped()
             return None
-        outcome = self._keep_or_answer(message, query, client, tcp)
+        outcome = self._keep_or_answer(message, query, client, tcp, meter)
         if isinstance(outcome, Pending):
             return outcome
-        return complete(message, query.end, outcome, query.edns is not None, tcp, self.counts)
+        return complete(message, query.end, outcome, query.edns is not None, meter)
 
     def kept(self, question: bytes, payload: int, tcp: bool) -> Entry | None:
         """What is kept for a folded question in a common form besides the reply that suits all of them.
@@ -234,32 +249,37 @@ class Responder:
         return next((self._passing.get(apex) for apex in suffixes(qname) if apex in self._sites), None)
 
     def passed(
-        self, passing: Passing, ask: Ask, message: bytes, payload: int, client: Client, told: Told
+        self, passing: Passing, ask: Ask, message: bytes, payload: int, client: Client, meter: Meter, told: Told
     ) -> bytes | None:
-        """The reply to a query that was passed on with this question.
+        """The reply to a query that was passed on with this question. meter: of replies that were waited for.
 
         What takes care is answered as if it came now; should the zones have another mind by now, nothing fits.
         """
-        reply = passing.reply(message, payload, told, self.counts)
-        if reply is not None:
-            return reply
-        outcome = self.respond(message, client, False)
+        passed = passing.reply(message, payload, told)
+        if passed is not None:
+            meter.counts[self.tally.cell(passing.zone, passed.making)] += 1
+            return passed.message
+        outcome = self.respond(message, client, False, meter)
         if isinstance(outcome, Pending):
             outcome = outcome.finish(told if outcome.ask == ask else SHED)
         while isinstance(outcome, Pending):
             outcome = outcome.finish(SHED)
         return outcome
 
-    def _keep_or_answer(self, message: bytes, query: Query, client: Client, tcp: bool) -> Entry | Pending:
+    def _keep_or_answer(
+        self, message: bytes, query: Query, client: Client, tcp: bool, meter: Meter
+    ) -> Entry | Pending:
         keys = keys_of(query, tcp)
         try:
             kept = next(filter(None, map(self.table.find, keys)), None)
-            return kept or self._answer(message, query, keys, client, tcp)
+            return kept or self._answer(message, query, keys, client, tcp, meter)
         except Exception as error:  # a wrong answer would be worse, and silence too
             self._on_failure(error, message)
             return self._refuse(query, None, tcp, BROKEN)
 
-    def _answer(self, message: bytes, query: Query, keys: Keys, client: Client, tcp: bool) -> Entry | Pending:
+    def _answer(
+        self, message: bytes, query: Query, keys: Keys, client: Client, tcp: bool, meter: Meter
+    ) -> Entry | Pending:
         site = self._site(query.qname)
         if query.rcode:
             return self._bare(query, tcp, query.rcode)
@@ -267,11 +287,11 @@ class Responder:
             found = texts(site.chaos, query)
             if found is not None:
                 opt = opt_of(query, site, 0)
-                return entry_of(query, chaos_reply(frame_of(query, site, tcp, opt), found), 0, opt)
+                return self._entry(query, chaos_reply(frame_of(query, site, tcp, opt), found), 0, opt, "chaos")
         refusal = self._refusal(query, site, client)
         if refusal or site is None:
             return self._refuse(query, site, tcp, refusal or (_NOT_OURS if query.qclass == RRClass.IN else _CLASS))
-        return self._steps(_ORDER, _Case(message, query, keys, client, tcp, site))
+        return self._steps(_ORDER, _Case(message, query, keys, client, tcp, site, meter))
 
     def _steps(self, steps: Iterable[_Step], case: _Case) -> Entry | Pending:
         for step in steps:
@@ -285,7 +305,7 @@ class Responder:
         query = case.query
         if query.qtype != RRType.ANY or query.qclass != RRClass.IN or not case.site.any_hinfo:
             return None
-        return self._compile(case, Lookup(Rcode.NOERROR, (hinfo(query.qname),), lasting=False))
+        return self._compile(case._replace(maker="any"), Lookup(Rcode.NOERROR, (hinfo(query.qname),), lasting=False))
 
     def _rewrite(self, case: _Case) -> Entry | Pending | None:
         """The `rewrite` directive: what is behind it answers another question."""
@@ -294,10 +314,10 @@ class Responder:
         if found is None:
             return None
         if found.failure:
-            return self._refuse(asked, site, tcp, (Rcode.SERVFAIL, EDE.OTHER, found.failure))
+            return self._refuse(asked, site, tcp, (Rcode.SERVFAIL, EDE.OTHER, found.failure), "rewrite")
         query = asked._replace(qname=found.qname, qtype=found.qtype, qclass=found.qclass)
         if query.qtype in _TRANSFERS:
-            return self._refuse(asked, site, tcp, _TRANSFER)
+            return self._refuse(asked, site, tcp, _TRANSFER, "rewrite")
         case = case._replace(query=query, rewriting=Rewriting(asked, found.reverter))
         if found.reverter.redirects:
             return self._redirected(case, found.reverter)
@@ -329,7 +349,7 @@ class Responder:
         spec, query = case.site.autopath, case.query
         if spec is None or case.probe is not None or query.qclass != RRClass.IN:
             return None
-        return self._searcher.search(case, spec, query.qname, query.qtype)
+        return self._searcher.search(case._replace(maker="autopath"), spec, query.qname, query.qtype)
 
     def _template(self, case: _Case) -> Entry | Pending | None:
         """The `template` directive. An alias that it makes is followed."""
@@ -337,7 +357,7 @@ class Responder:
         templated = templates.answer(query.qname, query.qtype, query.qclass) if templates else None
         if templated is None:
             return None
-        found = templated.found
+        case, found = case._replace(maker="template"), templated.found
         last = found.answer[-1] if found.answer else None
         if last and last.rrtype == RRType.CNAME and query.qtype not in (RRType.CNAME, RRType.ANY):
             return self._onward(case, found.answer, last.rdatas[0].lower())
@@ -348,7 +368,8 @@ class Responder:
         if case.query.qtype != RRType.IXFR:
             return None
         zone = case.site.transferable(case.query.qname, case.client[0])
-        return self._compile(case, Lookup(Rcode.NOERROR, (zone.soa,) if zone else (), lasting=False))
+        found = Lookup(Rcode.NOERROR, (zone.soa,) if zone else (), lasting=False)
+        return self._compile(case._replace(maker="transfer"), found)
 
     def _class(self, case: _Case) -> Entry | None:
         """Zones, and servers outside as far as we ask them, are of class IN."""
@@ -360,6 +381,7 @@ class Responder:
         passage = site.passage(query.qname, query.qtype)
         if passage.zone is None:
             return self._forward(case, passage) if passage.is_outside else None
+        case = case._replace(maker=passage.directive)
         found = lookup(passage.zone, site.zone_of, query.qname, query.qtype)
         return (self._follow(case, found) if found.leads_to else None) or self._compile(case, found)
 
@@ -403,7 +425,9 @@ class Responder:
         """
         keys = case.keys if passage.lasting else ()
         reverter = case.rewriting.reverter if case.rewriting else None
-        asked = Asked(case.message, case.asked, case.tcp, case.site, keys, chain, passage.exists, reverter)
+        asked = Asked(
+            case.message, case.asked, case.tcp, case.site, keys, chain, passage.exists, reverter, case.meter.late
+        )
         pending = self._outside.pending(asked, site, question, case.client[0])
         if case.probe is not None:
             case.probe.leads = Leads(site, passage, question, chain)
@@ -440,13 +464,13 @@ class Responder:
         if outcome is None or isinstance(outcome, Pending):
             return outcome or otherwise()
         query = case.asked
-        return complete(case.message, query.end, outcome, query.edns is not None, case.tcp, self.counts)
+        return complete(case.message, query.end, outcome, query.edns is not None, case.meter.late)
 
     def _whoami(self, case: _Case) -> Entry | None:
         """The `whoami` directive."""
         if not case.site.whoami:
             return None
-        return self._compile(case, _whoami(case.query.qname, case.client, case.tcp))
+        return self._compile(case._replace(maker="whoami"), _whoami(case.query.qname, case.client, case.tcp))
 
     def _compile(self, case: _Case, found: Lookup, ede: tuple[int, str] | None = None) -> Entry:
         """The reply that says what was found, kept where that may be. ede: why it is so, instead of the note."""
@@ -459,15 +483,16 @@ class Responder:
         if site.minimal:
             found = minimal_lookup(found)
         if found.rcode == Rcode.SERVFAIL:
-            return self._refuse(query, site, tcp, (found.rcode, *(ede or (EDE.NOT_READY, found.note))))
+            return self._refuse(query, site, tcp, (found.rcode, *(ede or (EDE.NOT_READY, found.note))), case.maker)
         opt = opt_of(query, site, 0, ede or ((EDE.OTHER, found.note) if found.note else None))
         frame = frame_of(query, site, tcp, opt)
         if keys and found.rcode == Rcode.NXDOMAIN and not (found.answer or found.note):
             return self._deny(case, frame, opt, found)
         reply = compile_reply(frame, found, self._rng)
+        cell = self._cell(query, reply, found.rcode, opt, case.maker)
         if not (found.lasting and keys):
-            return entry_of(query, reply, found.rcode, opt)
-        entry = entry_of(query, reply, found.rcode, opt, self._splice(reply, found), found.depends)
+            return entry_of(cell, reply, opt)
+        entry = entry_of(cell, reply, opt, self._splice(reply, found), found.depends)
         self.table.keep(key_for(keys, reply, opt, site.room), entry)
         return entry
 
@@ -477,24 +502,25 @@ class Responder:
         apex, decider, _ = self._decider(query.qname)
         denial = found.denial
         if denial is None or denial.zone is not decider:
-            return entry_of(query, compile_reply(frame, found, self._rng), found.rcode, opt)
+            return self._entry(query, compile_reply(frame, found, self._rng), found.rcode, opt, case.maker)
         places = {key: (key[len(query.qname) :], len(query.qname) + 4, apex, denial.ttl) for key in keys}
         entry = next(filter(None, map(self.table.denials.get, places.values())), None)
         if entry is None:
-            reply, entry = self._compile_denial(query, frame, opt, denial)
+            reply, entry = self._compile_denial(case, frame, opt, denial)
             self.table.keep_denial(places[key_for(keys, reply, opt, case.site.room)], entry)
         return entry
 
-    def _compile_denial(self, query: Query, frame: Frame, opt: bytes, denial: Denial) -> tuple[Reply, Entry]:
+    def _compile_denial(self, case: _Case, frame: Frame, opt: bytes, denial: Denial) -> tuple[Reply, Entry]:
         """Compile it for a name that has only the apex in common with the others.
 
         Else the authority section could be compressed against labels that the next name does not have.
         """
-        own_octets = len(query.qname) - len(denial.zone.apex)
+        own_octets = len(case.asked.qname) - len(denial.zone.apex)
         stand_in = frame._replace(question=_filler(own_octets) + frame.question[own_octets:])
         found = Lookup(Rcode.NXDOMAIN, denial=denial)
         reply = compile_reply(stand_in, found, self._rng)
-        return reply, entry_of(query, reply, found.rcode, opt, self._splice(reply, found))
+        cell = self._cell(case.asked, reply, found.rcode, opt, case.maker)
+        return reply, entry_of(cell, reply, opt, self._splice(reply, found))
 
     def _decider(self, qname: bytes) -> Decider:
         """As `kept` finds it, for a well-formed name that nobody else knows."""
@@ -515,22 +541,35 @@ class Responder:
         sites = self._sites
         return next((sites[apex] for apex in suffixes(qname) if apex in sites), None)
 
-    def _refuse(self, query: Query, site: Site | None, tcp: bool, refusal: _Refusal) -> Entry:
+    def _zone_number(self, qname: bytes) -> int:
+        """That of the longest zone of the sites which the name is in."""
+        numbers = self._numbers
+        return next((numbers[apex] for apex in suffixes(qname) if apex in numbers), self.tally.no_zone)
+
+    def _cell(self, query: Query, reply: Reply, rcode: int, opt: bytes, maker: str = "") -> int:
+        """Where a reply is counted."""
+        return self.tally.cell(self._zone_number(query.qname), making_of(query, reply, rcode, opt, maker))
+
+    def _entry(self, query: Query, reply: Reply, rcode: int, opt: bytes, maker: str = "") -> Entry:
+        """What completes a reply that is not kept."""
+        return entry_of(self._cell(query, reply, rcode, opt, maker), reply, opt)
+
+    def _refuse(self, query: Query, site: Site | None, tcp: bool, refusal: _Refusal, maker: str = "") -> Entry:
         rcode, code, text = refusal
         opt = opt_of(query, site, rcode, (code, text))
-        return entry_of(query, compile_error(frame_of(query, site, tcp, opt), rcode), rcode, opt)
+        return self._entry(query, compile_error(frame_of(query, site, tcp, opt), rcode), rcode, opt, maker)
 
     def _bare(self, query: Query, tcp: bool, rcode: int) -> Entry:
         """A reply that says nothing but its rcode."""
         site = self._site(query.qname)
         opt = opt_of(query, site, rcode)
-        return entry_of(query, compile_error(frame_of(query, site, tcp, opt), rcode), rcode, opt)
+        return self._entry(query, compile_error(frame_of(query, site, tcp, opt), rcode), rcode, opt)
 
     def _truncated(self, query: Query) -> Entry:
         """A reply over UDP that sends the client to TCP."""
         site = self._site(query.qname)
         opt = opt_of(query, site, 0)
-        return entry_of(query, compile_truncated(frame_of(query, site, False, opt)), 0, opt)
+        return self._entry(query, compile_truncated(frame_of(query, site, False, opt)), 0, opt)
 
     def _splice(self, reply: Reply, found: Lookup) -> SerialSplice | None:
         """Where the SOA serial of a denial that is kept has to be put in, and the serial of now."""
@@ -540,7 +579,7 @@ class Responder:
 
     def _complete(self, asked: Asked, entry: Entry) -> bytes:
         query = asked.query
-        return complete(asked.message, query.end, entry, query.edns is not None, asked.tcp, self.counts)
+        return complete(asked.message, query.end, entry, query.edns is not None, asked.meter or self.meter)
 
 
 def transfer_query(message: bytes) -> Query | None:
@@ -553,15 +592,15 @@ def transfer_query(message: bytes) -> Query | None:
     return query
 
 
-def complete(message: bytes, end: int, entry: Entry, with_opt: bool, tcp: bool, counts: list[int]) -> bytes:
+def complete(message: bytes, end: int, entry: Entry, with_opt: bool, meter: Meter) -> bytes:
     """A kept reply for this message, whose question ends at `end`: its ID, its question as sent, serial, OPT."""
-    heads, body, opt, counter, splice, _ = entry
+    heads, body, opt, cell, splice, _ = entry
     if not isinstance(body, bytes):
         body = body()
     if splice:
-        at, cell = splice
-        body = body[:at] + cell[0] + body[at + SERIAL_OCTETS :]
-    counts[counter + tcp * TCP_COUNTERS] += 1
+        at, serial = splice
+        body = body[:at] + serial[0] + body[at + SERIAL_OCTETS :]
+    meter.counts[cell] += 1
     reply = message[:ID_OCTETS] + heads[with_opt] + message[HEADER_OCTETS:end] + body
     return reply + opt if with_opt else reply
 

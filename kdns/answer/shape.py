@@ -16,16 +16,15 @@ from kdns.answer.form import COMMON_PAYLOADS, is_common
 from kdns.answer.site import Site
 from kdns.answer.spec import MAX_UDP_OCTETS
 from kdns.answer.table import Entry, SerialSplice
-from kdns.observe.counters import reply_counter
+from kdns.observe.tally import Making
 from kdns.wire.builder import MAX_EDE_TEXT_OCTETS, MAX_MESSAGE_OCTETS, ede_option, opt_record
-from kdns.wire.iana import Rcode, RRType
-from kdns.wire.query import CD_BIT, DO_BIT, HEADER_OCTETS, MIN_PAYLOAD_OCTETS, RD_BIT, Edns, Query
+from kdns.wire.iana import RRType
+from kdns.wire.query import CD_BIT, DO_BIT, HEADER_OCTETS, MIN_PAYLOAD_OCTETS, OPT_OCTETS, RD_BIT, Edns, Query
 from kdns.zone.model import Dependency
 
 _NOT_FOLDED = b"A"  # in a key, what no folded question has: no question can be mistaken for a key with more in it
 # Replies to other types are not kept: 65,000 types asked for at random would fill the table with NODATA.
 _KEPT_TYPES = frozenset(RRType)
-_RCODES = frozenset(Rcode)
 _pair = Struct(">2H").pack
 
 # Under which keys a reply may be kept and found: the one of all common forms first, if it is for them.
@@ -93,21 +92,25 @@ def opt_of(query: Query, site: Site | None, rcode: int, ede: tuple[int, str] | N
     return _opt(site.max_udp_octets, rcode, asks_for_dnssec(query), ede, site.room)
 
 
+def making_of(query: Query, reply: Reply, rcode: int, opt: bytes, maker: str) -> Making:
+    """What is counted of a reply. maker: one of kdns.observe.tally.MAKERS. The query's size is without options."""
+    asked_octets, octets = query.end, reply.octets
+    if query.edns:
+        asked_octets += OPT_OCTETS
+        octets += len(opt)
+    return Making(query.qtype, rcode, maker, asked_octets, octets, asks_for_dnssec(query))
+
+
 def entry_of(
-    query: Query,
+    cell: int,
     reply: Reply,
-    rcode: int,
     opt: bytes,
     splice: SerialSplice | None = None,
     depends: tuple[Dependency, ...] = (),
     body: Body | None = None,
 ) -> Entry:
-    """What completes this reply. body: instead of the reply's own.
-
-    A server outside may give an rcode that has no counter: it counts as the failure that it is to the client.
-    """
-    counter = reply_counter(False, query.qtype, rcode if rcode in _RCODES else Rcode.SERVFAIL)
-    return reply.heads, reply.body if body is None else body, opt, counter, splice, depends
+    """What completes this reply. cell: where it is counted. body: instead of the reply's own."""
+    return reply.heads, reply.body if body is None else body, opt, cell, splice, depends
 
 
 def _payload(edns: Edns) -> int:

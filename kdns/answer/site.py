@@ -37,13 +37,15 @@ class Backend:
     """Zones of one kind, by apex.
 
     fallthrough: for each apex, names below which a denial passes the question on.
-    is_whole: all replies are forgotten when such a zone changes. types: questions for any other are passed on there
-    too, whoever has the name; None to pass on denials alone.
+    is_whole: all replies are forgotten when such a zone changes.
+    directive: the one that they are of, for who counts. types: questions for any other are passed on there too,
+    whoever has the name; None to pass on denials alone.
     """
 
     zones: Callable[[], dict[bytes, Zone]]
     fallthrough: Mapping[bytes, tuple[bytes, ...]]
     is_whole: bool = False
+    directive: str = ""
     types: frozenset[int] | None = None
 
     def keeps(self, kind: Kind, qtype: int) -> bool:
@@ -71,6 +73,7 @@ class Passage(NamedTuple):
     deny it.
     is_outside: no zone decides it, and `forward` takes it.
     lasting: what it is answered from elsewhere may be kept.
+    directive: of the zone.
     """
 
     zone: Zone | None
@@ -78,6 +81,7 @@ class Passage(NamedTuple):
     exists: bool
     is_outside: bool = False
     lasting: bool = True
+    directive: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,24 +128,25 @@ class Site:
         """
         ancestors = suffixes(qname)
         decides: Zone | None = None
-        exists, lasting = False, True
+        exists, lasting, directive = False, True, ""
         for backend in self.backends:
             zones = backend.zones()
             zone = next((zones[apex] for apex in ancestors if apex in zones), None)
             if zone is None:
                 continue
             decides = zone if lasting and not exists else _Passed(zone, qname if exists else None)
+            directive = backend.directive
             if not any(apex in ancestors for apex in backend.fallthrough.get(zone.apex, ())):
-                return Passage(decides, False, exists)
+                return Passage(decides, False, exists, directive=directive)
             kind = decides.find(qname).kind
             if backend.keeps(kind, qtype):
-                return Passage(decides, False, exists)
+                return Passage(decides, False, exists, directive=directive)
             exists = exists or kind is not Kind.ABSENT
             lasting = lasting and backend.is_whole
         is_outside = self._is_forwarded(ancestors)
         if decides is None or self.whoami or is_outside:
             return Passage(None, decides is not None, exists, is_outside, lasting)
-        return Passage(decides, False, exists)
+        return Passage(decides, False, exists, directive=directive)
 
     @property
     def passes_on(self) -> bool:

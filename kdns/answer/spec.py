@@ -8,6 +8,7 @@ kdns.server.assembly turns into this.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from kdns.answer.acl import AclSpec
 from kdns.answer.autopath import AutopathSpec
@@ -107,3 +108,8 @@ class Specification:
     sources: tuple[SourceSpec, ...] = ()
     sites: tuple[SiteSpec, ...] = ()
     listeners: tuple[tuple[int, ...], ...] = field(default=())
+
+    def zone_numbers(self, sites: tuple[int, ...]) -> dict[bytes, int]:
+        """The zones that some sites take, by their numbers among the zones of all sites, for who counts by them."""
+        first = list(accumulate((len(site.zones) for site in self.sites), initial=0))
+        return {apex: first[at] + place for at in sites for place, apex in enumerate(self.sites[at].zones)}

@@ -18,8 +18,9 @@ from kdns.zone.model import Dependency
 # more than 65,536 questions; then a worker spends 80 MB at the most, which a limit of 170 MiB bears.
 GENERATION = 65536
 
-# A kept reply: heads (kdns.answer.compiler.Reply), body, OPT record, counter index for UDP, the splice of a denial's
-# SOA serial (its offset in the body, and the cell that holds the serial of now), and what the reply was made of.
+# A kept reply: heads (kdns.answer.compiler.Reply), body, OPT record, where it is counted (kdns.observe.tally), the
+# splice of a denial's SOA serial (its offset in the body, and the cell that holds the serial of now), and what the
+# reply was made of.
 SerialSplice = tuple[int, list[bytes]]
 Entry = tuple[tuple[bytes, bytes], Body, bytes, int, SerialSplice | None, tuple[Dependency, ...]]
 

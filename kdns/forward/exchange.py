@@ -76,6 +76,7 @@ class Exchange:
 
     def start(self, flight: Flight, now: float, out: list[Action]) -> Outcome | None:
         """Ask the first upstream."""
+        flight.route.broken += all(one.rank is Rank.DOWN for one in flight.route.upstreams)
         return self._next(flight, now, out)
 
     def replied(self, token: int, reply: bytes, now: float, out: list[Action]) -> Outcome | None:
@@ -84,6 +85,8 @@ class Exchange:
         if attempt is None:
             return None
         attempt.upstream.answered(attempt.sent_at, attempt.transport, now)
+        if attempt.flight is not None:
+            attempt.upstream.observe(int.from_bytes(reply[2:4]) & 15, attempt.sent_at, now)
         flight = self._flight(token, attempt, now)
         if flight is None:
             return None

@@ -37,6 +37,7 @@ class Route:
         self._may_pass_on = bool(spec.next_rcodes) or spec.next_on_nodata
         self.flights = 0
         self.rejected = 0  # for max_concurrent
+        self.broken = 0  # flights that began while all upstreams were down
 
     def passes_on(self, answer: Answer) -> bool:
         """Whether the next line that fits is asked after this answer (`next`)."""

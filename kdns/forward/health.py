@@ -15,6 +15,7 @@ from math import inf
 from typing import NamedTuple
 
 from kdns.forward.values import Transport, UpstreamSpec
+from kdns.observe.families import TIME_BOUNDS, time_bucket
 
 # A flight waits so long for an answer before it asks the next upstream: three round-trip times lose against one late
 # answer in hundreds; less than 50 ms is what a busy machine takes at times, and more than 200 ms is felt.
@@ -69,6 +70,7 @@ class Upstream:
         "rttvar",
         "spec",
         "srtt",
+        "times",
     )
 
     def __init__(self, index: int, spec: UpstreamSpec, care: Care) -> None:
@@ -83,6 +85,7 @@ class Upstream:
         self._edns_refused_until = -inf
         self.requests = self.failures = self.probes = self.probe_failures = self.rtt_count = 0
         self.rtt_sum = 0.0
+        self.times: dict[int, list[int]] = {}  # by rcode: buckets of TIME_BOUNDS, and the sum in nanoseconds
 
     def hedge_delay(self, transport: Transport) -> float:
         """Seconds without an answer after which the next upstream is asked."""
@@ -106,6 +109,15 @@ class Upstream:
             self._smooth(rtt)
         self.rtt_sum += rtt
         self.rtt_count += 1
+
+    def observe(self, rcode: int, sent_at: float, now: float) -> None:
+        """It answered a question with this rcode, of 4 bits, so that there are at most 16."""
+        times = self.times.get(rcode)
+        if times is None:
+            times = self.times[rcode] = [0] * (len(TIME_BOUNDS) + 2)
+        took_ns = int((now - sent_at) * 1e9)
+        times[time_bucket(took_ns)] += 1
+        times[-1] += took_ns
 
     def overdue(self, sent_at: float) -> None:
         """It let a flight wait for too long."""

@@ -7,6 +7,7 @@ out with a remark. Not here: lists and files (kdns.kube.manifests).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -46,6 +47,7 @@ from kdns.zone.subtree import Port
 # which costs only sharing: enough for several times the 10,000 services that a cluster is meant to have at most.
 SHARED_VALUES_MAX = 1 << 16
 PORT_MAX = 65535
+TRIGGER_ANNOTATION = "endpoints.kubernetes.io/last-change-trigger-time"
 
 _FAMILIES = {"IPv4": V4_OCTETS, "IPv6": V6_OCTETS}
 _BOTH_FAMILIES = (V4_OCTETS, V6_OCTETS)
@@ -144,6 +146,15 @@ class ObjectDecoder:
         if text.count("=") != len(labels) or text.count(",") != len(labels) - 1:
             raise ValueError(f"labels {text!r}: neither '=' nor ',' may stand in a label")
         return self.share(text)
+
+
+def trigger_time(meta: api.ObjectMeta | None) -> float | None:
+    """When what an EndpointSlice tells of happened, by the unix clock; None if it does not say."""
+    text = (meta.annotations or {}).get(TRIGGER_ANNOTATION) if meta else None
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except (ValueError, OverflowError):  # an annotation may be anything
+        return None
 
 
 def _pack_namespace(decoder: ObjectDecoder, key: Key, read: api.ApiObject, remarks: list[str]) -> Change:

@@ -14,12 +14,13 @@ from collections.abc import Iterable
 
 import msgspec
 
-from kdns.kube.decode import ObjectDecoder
+from kdns.kube import api
+from kdns.kube.decode import ObjectDecoder, trigger_time
 from kdns.kube.events import ADDED, MODIFIED, EventDecoder, Sighting, Unreadable
 from kdns.kube.ledger import Ledger, Sweep, version_of
-from kdns.kube.objects import Change, Key, describe
+from kdns.kube.objects import Change, EndpointSlice, Key, describe
 from kdns.kube.problem import InvalidObject
-from kdns.kube.request import Notice, Severity
+from kdns.kube.request import Notice, Severity, Trigger
 
 _SHOWN = (ADDED, MODIFIED)
 
@@ -35,6 +36,7 @@ class Intake:
         self._book: Ledger | Sweep = self._ledger
         self._looks_before_reading = False
         self._remarks: list[Notice] = []
+        self._triggers: list[Trigger] = []
 
     def begin_list(self, holds_back: bool) -> None:
         """A list of all objects is to come; what was begun before is void. holds_back: see Sweep.
@@ -86,6 +88,7 @@ class Intake:
             change = self._pack(key, sighting)
             if change is not None:
                 self._book.put(key, version, change)
+                self._note_trigger(change, sighting.meta)
 
     def hide(self, sighting: Sighting) -> None:
         """An object is not there any more."""
@@ -106,6 +109,11 @@ class Intake:
     def take(self) -> list[Change]:
         """What has changed since the last call."""
         return self._ledger.take()
+
+    def take_triggers(self) -> list[Trigger]:
+        """When what watches have shown since the last call was triggered; lists tell of what happened long ago."""
+        triggers, self._triggers = self._triggers, []
+        return triggers
 
     def take_remarks(self) -> list[Notice]:
         """What there is to say on objects since the last call."""
@@ -149,6 +157,13 @@ class Intake:
         """
         fate = "what was known of it stays" if self._book.stay(key) else "it is left out of all answers"
         self._remark(Severity.WARNING, f"{flaw}: {fate} until it is corrected")
+
+    def _note_trigger(self, change: Change, meta: api.ObjectMeta | None) -> None:
+        if not isinstance(change, EndpointSlice) or isinstance(self._book, Sweep):
+            return
+        at = trigger_time(meta)
+        if at is not None:
+            self._triggers.append(Trigger(change.service, at))
 
     def _remark(self, severity: Severity, text: str) -> None:
         self._remarks.append(Notice(severity, text))

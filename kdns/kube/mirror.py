@@ -71,12 +71,14 @@ class Turn:
 
     delta: the change of all that has come; None if no answer changes. is_image: everything is to be published anew
         instead, for what is lacking has changed. has_listed: a list has ended, for which much memory was needed.
+    triggered: when happened what the delta shows of headless services, by the unix clock, as far as it is told.
     """
 
     delta: ZoneDelta | None = None
     is_image: bool = False
     has_listed: bool = False
     notices: list[Notice] = field(default_factory=list)
+    triggered: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +261,7 @@ class Mirror:
         lacks, lacking = self._lacks_now()
         has_listed = any(outcome.synced for _, outcome in outcomes)
         if (lacks, lacking) == (self.lacks, self.store.lacking) and not is_other:
-            return Turn(delta, False, has_listed, notices)
+            return Turn(delta, False, has_listed, notices, self._triggered(outcomes) if delta else [])
         self.store.lacks, self.store.lacking = lacks, lacking
         return Turn(None, True, has_listed, notices)
 
@@ -299,6 +301,11 @@ class Mirror:
         if known:
             return self.store.apply(known, serial, now)
         return self.store.expire(now, serial) if self.store.next_expiry <= now else None
+
+    def _triggered(self, outcomes: Iterable[tuple[int, Outcome]]) -> list[float]:
+        """Of headless services alone, as CoreDNS: endpoints of others change no answer."""
+        triggers = [trigger for _, outcome in outcomes for trigger in outcome.triggers]
+        return [trigger.at for trigger in triggers if self.store.is_headless(trigger.service)]
 
     def _recognise(self, now: float, notices: list[Notice]) -> bool:
         """Decide about what was restored, once it is known which cluster this is. True if that is another one."""

@@ -522,7 +522,7 @@ class Reflector:
         synced, self._has_synced = self._has_synced, False
         if remarks:
             notices += self._remarks.admit(remarks, now)
-        return Outcome(self._intake.take(), synced, notices)
+        return Outcome(self._intake.take(), synced, notices, self._intake.take_triggers())
 
 
 _QUERIES: dict[Purpose, Callable[[Reflector], Query]] = {

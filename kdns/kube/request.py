@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
-from kdns.kube.objects import Change
+from kdns.kube.objects import Change, Key
 
 Headers = Mapping[str, str]  # names in lower case
 
@@ -112,6 +113,13 @@ class Notice:
     text: str
 
 
+class Trigger(NamedTuple):
+    """A change of the cluster that the endpoints of a service followed. service: its key. at: the unix time."""
+
+    service: Key
+    at: float
+
+
 @dataclass(slots=True)
 class Outcome:
     """What followed from one input.
@@ -119,8 +127,10 @@ class Outcome:
     changes: objects that are new, changed or gone, in order. From the first sync on they come so that applying all
         changes of one Outcome at once leaves nothing half done: a relist gives all of its changes with its end.
     synced: the resource has become whole with this outcome: the first time, or again after a relist.
+    triggers: of EndpointSlices that a watch has shown, what they are of and when that changed.
     """
 
     changes: list[Change] = field(default_factory=list)
     synced: bool = False
     notices: list[Notice] = field(default_factory=list)
+    triggers: list[Trigger] = field(default_factory=list)

@@ -120,6 +120,11 @@ class ClusterStore:
         """How many objects of a kind there are."""
         return len(self._objects[kind])
 
+    def is_headless(self, service: Key) -> bool:
+        """Whether there is such a service, without ClusterIP and with endpoints that a selector finds."""
+        found = self._service(service)
+        return found is not None and found.headless and bool(found.selector)
+
     def objects(self, resource: Resource) -> list[Object]:
         """The objects of a resource."""
         found = self._objects[resource.kind]

@@ -1,7 +1,7 @@
 """The metrics in Prometheus's text format, made by prometheus_client of values and of nothing else.
 
 No global registry and nothing of the process or of Python: what is exposed is what is in `Facts`. Importing this
-costs 12 MB, so only who is scraped does. Not here: counting (kdns.observe.counters), the figures of a cluster
+costs 12 MB, so only who is scraped does. Not here: counting (kdns.observe.tally), the figures of a cluster
 (kdns.observe.status), HTTP (kdns.server).
 """
 
@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from kdns import __version__
-from kdns.observe import counters, families
+from kdns.observe import families
 from kdns.observe.facts import ClusterFacts, Facts
 from kdns.observe.families import SINGLE, SUM, Family, Kind, Sample
 from kdns.observe.status import KINDS, METRICS, OBJECTS, StatusMetric, Word
@@ -46,7 +46,7 @@ class FactsCollector(Collector):
 def _families(facts: Facts) -> Iterator[Metric]:
     yield from _process(facts)
     build = Sample(families.BUILD_INFO, (f"kdns-{__version__}", "", ""))
-    yield from _sampled({build: 1, **counters.samples(facts.counters), **facts.samples})
+    yield from _sampled({build: 1, **facts.samples})
     yield _staleness(facts)
     yield from _objects(facts.clusters)
     for metric in METRICS:

@@ -21,11 +21,10 @@ class ClusterFacts:
 class Facts:
     """All of it.
 
-    counters: of all workers together, by kdns.observe.counters. workers: how many are in which state.
-    now_ns: by the clock of STALE_SINCE_NS. samples: whatever else there is, of kdns.observe.families.
+    workers: how many are in which state. now_ns: by the clock of STALE_SINCE_NS. samples: whatever is of
+    kdns.observe.families.
     """
 
-    counters: Sequence[int]
     workers: Mapping[str, int]
     is_ready: bool
     clusters: Sequence[ClusterFacts]

@@ -63,6 +63,20 @@ RELOAD_FAILED = "coredns_reload_failed_total"
 RELOAD_VERSION = "coredns_reload_version_info"
 HOSTS_ENTRIES = "coredns_hosts_entries"
 HOSTS_TIME = "coredns_hosts_reload_timestamp_seconds"
+CACHE_ENTRIES = "coredns_cache_entries"
+CACHE_REQUESTS = "coredns_cache_requests_total"
+CACHE_HITS = "coredns_cache_hits_total"
+CACHE_MISSES = "coredns_cache_misses_total"
+CACHE_PREFETCHES = "coredns_cache_prefetch_total"
+CACHE_STALE = "coredns_cache_served_stale_total"
+CACHE_EVICTIONS = "coredns_cache_evictions_total"
+FORWARD_BROKEN = "coredns_forward_healthcheck_broken_total"
+FORWARD_REJECTED = "coredns_forward_max_concurrent_rejects_total"
+PROXY_DURATION = "coredns_proxy_request_duration_seconds"
+PROXY_PROBES_FAILED = "coredns_proxy_healthcheck_failures_total"
+PROXY_REUSED = "coredns_proxy_conn_cache_hits_total"
+PROXY_OPENED = "coredns_proxy_conn_cache_misses_total"
+PROGRAMMING = "coredns_kubernetes_dns_programming_duration_seconds"
 
 DROPPED = "kdns_dns_dropped_total"
 SEND_FAILURES = "kdns_dns_send_failures_total"
@@ -71,6 +85,14 @@ UDP_DROPS = "kdns_udp_receive_drops_total"
 UDP_QUEUE = "kdns_udp_receive_queue_bytes"
 UDP_BUFFER = "kdns_udp_receive_buffer_bytes"
 SHED = "kdns_forward_shed_total"
+UNASKED = "kdns_forward_unasked_total"
+JOINED = "kdns_forward_joined_total"
+STRANGERS = "kdns_forward_strangers_total"
+IN_FLIGHT = "kdns_forward_in_flight"
+UPSTREAM_DOWN = "kdns_forward_upstream_down"
+CLIENT_ASKED = "kdns_forward_client_questions"
+CLIENT_SHED = "kdns_forward_client_shed"
+NAMESPACE_REQUESTS = "kdns_namespace_requests_total"
 SNAPSHOT_TIME = "kdns_snapshot_timestamp_seconds"
 CPU_TIME = "process_cpu_seconds_total"
 MEMORY = "process_resident_memory_bytes"
@@ -119,32 +141,23 @@ COREDNS: dict[str, Family] = {
     RELOAD_VERSION: _gauge("1, with the hash of the configuration in use.", "hash", "value"),
     HEALTH_DURATION: _histogram("Time from a connection to the answer to its request for /health.", TIME_BOUNDS),
     HEALTH_FAILURES: _counter("Requests for /health that could not be answered."),
-    "coredns_cache_entries": _gauge("Replies in the cache.", *_CACHE_TYPE),
-    "coredns_cache_requests_total": _counter("Questions to the cache.", *_CACHE),
-    "coredns_cache_hits_total": _counter("Questions that the cache answered.", *_CACHE_TYPE),
-    "coredns_cache_misses_total": _counter("Questions that the cache did not answer.", *_CACHE),
-    "coredns_cache_prefetch_total": _counter("Replies asked for anew before they expired.", *_CACHE),
-    "coredns_cache_drops_total": _counter("Replies not kept, as they were to another question.", *_CACHE),
-    "coredns_cache_served_stale_total": _counter("Questions answered from what has expired.", *_CACHE),
-    "coredns_cache_evictions_total": _counter("Replies that made room for others.", *_CACHE_TYPE),
-    "coredns_forward_healthcheck_broken_total": _counter("Questions for which all upstreams were down."),
-    "coredns_forward_max_concurrent_rejects_total": _counter("Questions refused, as too many were in flight."),
-    "coredns_proxy_request_duration_seconds": _histogram(
-        "Time that upstreams took to answer.", TIME_BOUNDS, *_UPSTREAM, "rcode"
-    ),
-    "coredns_proxy_healthcheck_failures_total": _counter("Health checks that failed.", *_UPSTREAM),
-    "coredns_proxy_conn_cache_hits_total": _counter("Connections that were used again.", *_UPSTREAM, "proto"),
-    "coredns_proxy_conn_cache_misses_total": _counter("Connections that had to be made.", *_UPSTREAM, "proto"),
-    "coredns_autopath_success_total": _counter("Queries for which the search path was completed.", "server"),
     HOSTS_ENTRIES: _gauge("Names and addresses in hosts files."),
     HOSTS_TIME: _gauge("When the hosts files were read last."),
-    "coredns_acl_blocked_requests_total": _counter("Queries refused by `acl`.", *_WHERE),
-    "coredns_acl_filtered_requests_total": _counter("Queries answered with nothing by `acl`.", *_WHERE),
-    "coredns_acl_allowed_requests_total": _counter("Queries let pass by `acl`.", "server", "view"),
-    "coredns_acl_dropped_requests_total": _counter("Queries dropped by `acl`.", *_WHERE),
-    "coredns_template_matches_total": _counter("Queries that a template was for.", *_WHERE, "class", "type"),
-    "coredns_kubernetes_dns_programming_duration_seconds": _histogram(
-        "Time from a change of endpoints to its being answered.", PROGRAMMING_BOUNDS, "service_kind"
+    CACHE_ENTRIES: _gauge("Replies in the cache of the forwarder; workers keep some of them, too.", *_CACHE_TYPE),
+    CACHE_REQUESTS: _counter("Questions to the cache.", *_CACHE),
+    CACHE_HITS: _counter("Questions that the cache answered.", *_CACHE_TYPE),
+    CACHE_MISSES: _counter("Questions that the cache did not answer.", *_CACHE),
+    CACHE_PREFETCHES: _counter("Replies asked for anew before they expired.", *_CACHE),
+    CACHE_STALE: _counter("Questions answered from what has expired.", *_CACHE),
+    CACHE_EVICTIONS: _counter("Replies that made room for others.", *_CACHE_TYPE),
+    FORWARD_BROKEN: _counter("Questions for which all upstreams were down."),
+    FORWARD_REJECTED: _counter("Questions refused, as more than `max_concurrent` were in flight."),
+    PROXY_DURATION: _histogram("Time that upstreams took to answer.", TIME_BOUNDS, *_UPSTREAM, "rcode"),
+    PROXY_PROBES_FAILED: _counter("Health checks that failed.", *_UPSTREAM),
+    PROXY_REUSED: _counter("Questions sent over a connection that there was.", *_UPSTREAM, "proto"),
+    PROXY_OPENED: _counter("Questions for which a connection had to be made.", *_UPSTREAM, "proto"),
+    PROGRAMMING: _histogram(
+        "Time from a change of endpoints to its being answered by all workers.", PROGRAMMING_BOUNDS, "service_kind"
     ),
 }
 
@@ -157,10 +170,15 @@ KDNS: dict[str, Family] = {
     UDP_DROPS: _counter("Queries that the kernel dropped, as too many waited to be read.", "address"),
     UDP_QUEUE: _gauge("Memory of the queries that wait to be read now.", "address"),
     UDP_BUFFER: _gauge("Memory that waiting queries may take.", "address"),
-    SHED: _counter(
-        "Questions refused under overload: of a client with too many under way, or as there are too many of all.",
-        *("server", "reason", "zones", "view"),
-    ),
+    SHED: _counter("Questions for outside refused under overload, or prefetches left undone.", "reason"),
+    UNASKED: _counter("Questions for outside that no forwarder was there for, or too many waited already."),
+    JOINED: _counter("Questions that waited for the answer to the same question of another client."),
+    STRANGERS: _counter("Messages from an upstream's address that answer no question; somebody may be guessing."),
+    IN_FLIGHT: _gauge("Messages to upstreams that wait for their answers."),
+    UPSTREAM_DOWN: _gauge("1 while an upstream is taken for dead, else 0.", "to"),
+    CLIENT_ASKED: _gauge("Questions for outside of the clients that ask most, see below.", "client"),
+    CLIENT_SHED: _gauge("Those of them that were refused under overload.", "client"),
+    NAMESPACE_REQUESTS: _counter("Queries for names in a namespace that exist, estimated, see below.", "namespace"),
     SNAPSHOT_TIME: _gauge("When the snapshot of the clusters was written last, by the unix clock."),
 }
 # What Prometheus's clients tell of their process, of all processes of kdns.
@@ -173,4 +191,4 @@ PROCESS: dict[str, Family] = {
 }
 ALL = COREDNS | KDNS | PROCESS
 # Told even while nothing has happened: an alert on their rate needs a first value.
-ALWAYS = (PANICS, RELOAD_FAILED, DROPPED, SEND_FAILURES)
+ALWAYS = (PANICS, RELOAD_FAILED, DROPPED, SEND_FAILURES, UNASKED)

@@ -53,13 +53,17 @@ class LoggedBlock:
 
 
 class Exchange(NamedTuple):
-    """A query, its reply, and what the wire does not say. client: packed address and port."""
+    """A query, its reply, and what the wire does not say.
+
+    client: packed address and port. local: the address that it was received at, as configured.
+    """
 
     query: bytes
     reply: bytes
     client: tuple[bytes, int]
     tcp: bool
     duration_ns: int
+    local: str = ""
 
 
 class Entry(NamedTuple):
@@ -140,6 +144,10 @@ def _remote(exchange: Exchange, _: Query) -> str:
     return f"[{address}]" if address.version == 6 else str(address)
 
 
+def _local(exchange: Exchange, _: Query) -> str:
+    return f"[{exchange.local}]" if ":" in exchange.local else exchange.local or _UNKNOWN
+
+
 def _flags(exchange: Exchange, _: Query) -> str:
     flags = int.from_bytes(exchange.reply[2:4])
     return ",".join(name for bit, name in _FLAGS if flags & bit)
@@ -180,6 +188,7 @@ _RENDER: dict[str, Callable[[Exchange, Query], str]] = {
     "{proto}": lambda exchange, _: "tcp" if exchange.tcp else "udp",
     "{size}": lambda exchange, _: str(len(exchange.query)),
     "{remote}": _remote,
+    "{local}": _local,
     "{port}": lambda exchange, _: str(exchange.client[1]),
     "{rcode}": _rcode_text,
     "{rsize}": lambda exchange, _: str(len(exchange.reply)),

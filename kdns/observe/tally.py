@@ -1,18 +1,21 @@
 """What a worker counts of queries and replies, for one integer addition on the hot path.
 
-A reply that is kept knows its *cell*: a number for the zone, type, rcode and directive that it was made of. Each
-socket has a list of counts of its own, so that it is known which listener, transport and address family they are of:
+A reply that is kept knows its *cell*: a number for the zone, type, rcode and directive that it was made of, for its
+size and that of its query, and whether that had the DO bit. Each socket has counts of its own, so that it is known
+which listener, transport and address family they are of:
 
-    counts = tally.counts(listener, tcp, family)      once, by whoever reads the socket
-    cell = tally.cell(zone, qtype, rcode, plugin)     once for each reply that is compiled
-    counts[cell] += 1                                 once for each reply that is sent
+    meter = tally.meter(listener, tcp, family)                  once, by whoever reads the socket
+    cell = tally.cell(zone, Making(qtype, rcode, maker, ...))   once for each reply that is compiled
+    meter.counts[cell] += 1                                     once for each reply that is sent
+    meter.took(nanoseconds, replies)                            once for each batch: its replies leave together
 
 Once a second `fold` adds all of it to the worker slot's shared words and begins anew at zero. The words are few and
 dense, by a `Layout` that supervisor and workers make of the same plan, and they outlive the worker: no counter goes
 backwards, and at most a second is lost with a worker.
 
-Sizes and times are observed once for each batch of datagrams: the last of a batch of n counts n times. So they are
-exact while each query comes alone, and a fair sample under load, at a cost that does not grow with it.
+A histogram of times has as many observations as there were replies; how the times of one second are spread over the
+zones that were asked for in it is by the number of replies of each. Replies that had to be waited for have times and
+counts apart, so that they do not mix with those that were given at once.
 Not here: the names (kdns.observe.families), the memory (kdns.server.slots), the text (kdns.observe.exposition).
 """
 
@@ -24,6 +27,8 @@ from collections.abc import Iterable, Iterator, MutableSequence, Sequence
 from typing import NamedTuple
 
 from kdns.observe.families import (
+    CACHE_HITS,
+    CACHE_REQUESTS,
     DO_REQUESTS,
     DROPPED,
     DURATION,
@@ -37,6 +42,7 @@ from kdns.observe.families import (
     SIZE_BOUNDS,
     SUM,
     TIME_BOUNDS,
+    UNASKED,
     Sample,
     time_bucket,
 )
@@ -50,38 +56,45 @@ TYPES = {
 OTHER = "other"
 PROTOCOLS = ("udp", "tcp")
 FAMILIES = ("1", "2")  # IPv4, IPv6, as CoreDNS writes them
-# Who can have made a reply. The first is for replies that no directive made, errors above all.
-PLUGINS = (
-    "", "acl", "any", "autopath", "cache", "file", "forward", "hosts", "kubernetes", "rewrite", "template",
-    "transfer", "whoami",
+# Replies that a worker has kept of what came from outside: hits of `cache`, which the forwarder does not hear of.
+KEPT_SUCCESS, KEPT_DENIAL = "cache: kept answer", "cache: kept denial"
+_KEPT = {KEPT_SUCCESS: "success", KEPT_DENIAL: "denial"}
+# Who can have made a reply: a directive, or one of the above. The first is for replies that no directive made, errors
+# above all.
+MAKERS = (
+    "", "acl", "any", "autopath", "cache", "chaos", "file", "forward", "hosts", "kubernetes", "rewrite",
+    "template", "transfer", "whoami", KEPT_SUCCESS, KEPT_DENIAL,
 )  # fmt: skip
+# Combinations that have a cell: what clusters ask for makes some hundreds, names made up in all lengths many more.
+# Beyond that the sizes of a reply are taken for those of the first one that is otherwise alike.
+CELLS_MAX = 4096
 NO_ZONE = "dropped"  # CoreDNS's word for queries that are in no zone
 
 _TYPE_TEXTS = (*TYPES.values(), OTHER)
 _TYPE_AT = {rrtype: at for at, rrtype in enumerate(TYPES)}
 _RCODE_TEXTS = (*(rcode_text(rcode) for rcode in Rcode), OTHER)
 _RCODE_AT = {int(rcode): at for at, rcode in enumerate(Rcode)}
-_PLUGIN_AT = {plugin: at for at, plugin in enumerate(PLUGINS)}
+_MAKER_AT = {maker: at for at, maker in enumerate(MAKERS)}
 
 # The words of one zone at one listener: tables one behind the other.
 _BY_TYPE = len(_TYPE_TEXTS) * len(_RCODE_TEXTS)  # for each transport and family
-_BY_PLUGIN = len(_RCODE_TEXTS) * len(PLUGINS)
+_BY_MAKER = len(_RCODE_TEXTS) * len(MAKERS)
 _TIMES = len(TIME_BOUNDS) + 2  # a bucket without bound, and the sum
 _SIZES = len(SIZE_BOUNDS) + 2
 _SOCKETS = len(PROTOCOLS) * len(FAMILIES)
-_PLUGINS_AT = _SOCKETS * _BY_TYPE
-_TIMES_AT = _PLUGINS_AT + _BY_PLUGIN
+_MAKERS_AT = _SOCKETS * _BY_TYPE
+_TIMES_AT = _MAKERS_AT + _BY_MAKER
 _QUERY_SIZES_AT = _TIMES_AT + _TIMES  # for each transport
 _REPLY_SIZES_AT = _QUERY_SIZES_AT + len(PROTOCOLS) * _SIZES
 _DO_AT = _REPLY_SIZES_AT + len(PROTOCOLS) * _SIZES
-_OBSERVED_WORDS = _DO_AT - _TIMES_AT
 ZONE_WORDS = _DO_AT + 1
 # Before the zones: what is of no zone.
-_DROPPED, _SEND_FAILED, _PANICS, _HEAD_WORDS = range(4)
+_DROPPED, _SEND_FAILED, _PANICS, _UNASKED, _HEAD_WORDS = range(5)
 
+FIRST_BOUND_NS = round(TIME_BOUNDS[0] * 1e9)  # what takes no longer is in the first bucket
 # The bucket of each size that a message can have.
 _SIZE_BUCKET = bytes(bisect_left(SIZE_BOUNDS, octets) for octets in range(1 << 16))
-_HEADS = {_DROPPED: DROPPED, _SEND_FAILED: SEND_FAILURES, _PANICS: PANICS}
+_HEADS = {_DROPPED: DROPPED, _SEND_FAILED: SEND_FAILURES, _PANICS: PANICS, _UNASKED: UNASKED}
 
 
 class Server(NamedTuple):
@@ -92,12 +105,17 @@ class Server(NamedTuple):
 
 
 class Layout:
-    """Where which word stands. zones: their texts, with their final dot; one more is for queries in none of them."""
+    """Where which word stands.
 
-    def __init__(self, servers: Sequence[Server], zones: Sequence[str]) -> None:
+    zones: their texts, with their final dot; one more is for queries in none of them. caches: for each zone the zones
+    of the `cache` line of its block, as metrics name them; may be fewer.
+    """
+
+    def __init__(self, servers: Sequence[Server], zones: Sequence[str], caches: Sequence[str] = ()) -> None:
         self.servers = tuple(servers)
         self.zones = (*zones, NO_ZONE)
         self.no_zone = len(zones)
+        self._caches = (*caches, *[""] * (len(self.zones) - len(caches)))
         pairs = [(at, zone) for at, server in enumerate(servers) for zone in (*server.zones, self.no_zone)]
         self._pairs = tuple(dict.fromkeys(pairs))
         self._base = {pair: _HEAD_WORDS + at * ZONE_WORDS for at, pair in enumerate(self._pairs)}
@@ -126,9 +144,56 @@ class Layout:
             return (Sample(_HEADS[at], ()),)
         pair, inside = divmod(at - _HEAD_WORDS, ZONE_WORDS)
         listener, zone = self._pairs[pair]
-        where = (self.servers[listener].label, self.zones[zone], "")
+        where = Where(self.servers[listener].label, self.zones[zone], self._caches[zone])
         start, describe = next(part for part in _PARTS if inside >= part[0])
         return describe(where, inside - start)
+
+
+class Making(NamedTuple):
+    """What a reply was made of, besides its zone. maker: one of MAKERS. Sizes are those of the whole messages."""
+
+    qtype: int
+    rcode: int
+    maker: str = ""
+    query_octets: int = 0
+    reply_octets: int = 0
+    dnssec_ok: bool = False
+
+
+class Meter:
+    """What was counted at one socket and is not told yet. The lists are the same for as long as it lives.
+
+    counts: by cell. times: of replies by bucket, and their sum in nanoseconds, the last.
+    """
+
+    __slots__ = ("_late", "counts", "times")
+
+    def __init__(self, cells: int, late: Meter | None = None) -> None:
+        self.counts = [0] * cells
+        self.times = [0] * _TIMES
+        self._late = late
+
+    @property
+    def late(self) -> Meter:
+        """That of replies that were waited for; its own."""
+        return self._late or self
+
+    def took(self, took_ns: int, replies: int) -> None:
+        """So many replies left after this time."""
+        times = self.times
+        times[time_bucket(took_ns)] += replies
+        times[-1] += took_ns * replies
+
+
+class _Cell(NamedTuple):
+    """Where in the words of its zone a cell's replies are counted."""
+
+    zone: int
+    by_type: int
+    by_maker: int
+    query_octets: int
+    reply_octets: int
+    dnssec_ok: bool
 
 
 class Tally:
@@ -137,65 +202,88 @@ class Tally:
     def __init__(self, layout: Layout, words: MutableSequence[int] | memoryview) -> None:
         self._layout = layout
         self._words = words
-        self._cells: dict[tuple[int, int, int, int], int] = {}
-        self._of_cell: list[tuple[int, int, int]] = []  # zone, place by type and rcode, place by rcode and plugin
-        self._sockets: dict[tuple[int, int, int], list[int]] = {}  # by listener, place of proto, place of family
-        self._observed: dict[tuple[int, int], list[int]] = {}  # times and sizes, by listener and zone
+        self._cells: dict[tuple[int, ...], int] = {}
+        self._alike: dict[tuple[int, ...], int] = {}  # the first cell of each combination without sizes
+        self._of_cell: list[_Cell] = []
+        self._meters: dict[tuple[int, int, int], Meter] = {}  # by listener, place of proto, place of family
 
-    def counts(self, listener: int, tcp: bool, family: int) -> list[int]:
-        """The counts of a socket, by cells. family: 4 or 6. The same list for as long as the worker lives."""
+    @property
+    def no_zone(self) -> int:
+        """The number of queries that are in no zone."""
+        return self._layout.no_zone
+
+    def meter(self, listener: int, tcp: bool, family: int) -> Meter:
+        """The counts of a socket. family: 4 or 6. The same for as long as the worker lives."""
         key = (listener, int(tcp), int(family == 6))
-        return self._sockets.setdefault(key, [0] * len(self._of_cell))
+        meter = self._meters.get(key)
+        if meter is None:
+            cells = len(self._of_cell)
+            meter = self._meters[key] = Meter(cells, Meter(cells))
+        return meter
 
-    def cell(self, zone: int, qtype: int, rcode: int, plugin: str) -> int:
+    def cell(self, zone: int, making: Making) -> int:
         """The cell of replies like this. zone: by the layout. There are only so many as there are combinations."""
+        qtype, rcode, maker, query_octets, reply_octets, dnssec_ok = making
         rrtype, code = _TYPE_AT.get(qtype, len(TYPES)), _RCODE_AT.get(rcode, len(_RCODE_AT))
-        key = (zone, rrtype, code, _PLUGIN_AT[plugin])
+        alike = (zone, rrtype, code, _MAKER_AT[maker], dnssec_ok)
+        key = (*alike, query_octets, reply_octets)
         cell = self._cells.get(key)
+        if cell is None and len(self._of_cell) >= CELLS_MAX:
+            cell = self._alike.get(alike)
         if cell is None:
             cell = self._cells[key] = len(self._of_cell)
-            self._of_cell.append((zone, rrtype * len(_RCODE_TEXTS) + code, code * len(PLUGINS) + key[3]))
-            for counts in self._sockets.values():
-                counts.append(0)
+            self._alike.setdefault(alike, cell)
+            by_type, by_maker = rrtype * len(_RCODE_TEXTS) + code, code * len(MAKERS) + alike[3]
+            self._of_cell.append(_Cell(zone, by_type, by_maker, query_octets, reply_octets, dnssec_ok))
+            for meter in self._meters.values():
+                meter.counts.append(0)
+                meter.late.counts.append(0)
         return cell
 
     def fold(self) -> None:
         """Add what was counted since the last time to the words."""
-        words = self._words
-        for (listener, proto, family), counts in self._sockets.items():
+        for (listener, proto, family), meter in self._meters.items():
             table = (proto * len(FAMILIES) + family) * _BY_TYPE
-            for cell, count in enumerate(counts):
-                if count:
-                    zone, by_type, by_plugin = self._of_cell[cell]
-                    base = self._layout.base(listener, zone)
-                    words[base + table + by_type] += count
-                    words[base + _PLUGINS_AT + by_plugin] += count
-                    counts[cell] = 0
-        for (listener, zone), observed in self._observed.items():
-            base = self._layout.base(listener, zone) + _TIMES_AT
-            for at, count in enumerate(observed):
-                if count:
-                    words[base + at] += count
-                    observed[at] = 0
+            for one in (meter, meter.late):
+                self._fold_times(listener, self._fold_counts(listener, proto, table, one.counts), one.times)
 
-    def observe(
-        self, listener: int, tcp: bool, cell: int, count: int, query_octets: int, reply_octets: int, took_ns: int
-    ) -> None:
-        """One exchange that stands for `count` of them."""
-        where = (listener, self._of_cell[cell][0])
-        observed = self._observed.get(where) or self._observed.setdefault(where, [0] * _OBSERVED_WORDS)
-        observed[time_bucket(took_ns)] += count
-        observed[_TIMES - 1] += took_ns * count
-        sizes = _TIMES + tcp * _SIZES
-        observed[sizes + _SIZE_BUCKET[query_octets]] += count
-        observed[sizes + _SIZES - 1] += query_octets * count
-        sizes += len(PROTOCOLS) * _SIZES
-        observed[sizes + _SIZE_BUCKET[reply_octets]] += count
-        observed[sizes + _SIZES - 1] += reply_octets * count
+    def _fold_counts(self, listener: int, proto: int, table: int, counts: list[int]) -> Counter[int]:
+        """Returns how many replies there were of each zone, by where its words begin."""
+        words = self._words
+        replies: Counter[int] = Counter()
+        for at, count in enumerate(counts):
+            if not count:
+                continue
+            counts[at] = 0
+            cell = self._of_cell[at]
+            base = self._layout.base(listener, cell.zone)
+            replies[base] += count
+            words[base + table + cell.by_type] += count
+            words[base + _MAKERS_AT + cell.by_maker] += count
+            for sizes, octets in ((_QUERY_SIZES_AT, cell.query_octets), (_REPLY_SIZES_AT, cell.reply_octets)):
+                start = base + sizes + proto * _SIZES
+                words[start + _SIZE_BUCKET[octets]] += count
+                words[start + _SIZES - 1] += octets * count
+            if cell.dnssec_ok:
+                words[base + _DO_AT] += count
+        return replies
 
-    def dnssec_ok(self, listener: int, zone: int) -> None:
-        """A query had the DO bit; none of them is answered by the short cut."""
-        self._words[self._layout.base(listener, zone) + _DO_AT] += 1
+    def _fold_times(self, listener: int, replies: Counter[int], times: list[int]) -> None:
+        """Give each zone as many times as it had replies, spread as those of all are. Untimed ones took none."""
+        words = self._words
+        *buckets, sum_ns = times
+        timed = sum(buckets)
+        for base, count in replies.items():
+            start, below, given = base + _TIMES_AT, 0, 0
+            for bucket, observed in enumerate(buckets if timed else [1]):
+                if observed:
+                    below += observed
+                    upto = (2 * count * below + (timed or 1)) // (2 * (timed or 1))
+                    words[start + bucket] += upto - given
+                    given = upto
+            words[start + _TIMES - 1] += sum_ns * count // (timed or 1)
+        if timed:
+            times[:] = [0] * _TIMES
 
     def dropped(self) -> None:
         """A message got no reply: too short for a header, or a reply itself."""
@@ -209,8 +297,22 @@ class Tally:
         """A mistake of kdns kept a query from its answer."""
         self._words[_PANICS] += 1
 
+    def unasked(self, count: int) -> None:
+        """Questions for outside that there was no forwarder for, or no room."""
+        self._words[_UNASKED] += count
 
-Where = tuple[str, str, str]
+
+class Where(NamedTuple):
+    """What the words of a pair of listener and zone are labelled with."""
+
+    server: str
+    zone: str
+    cache: str
+
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """The values of `server`, `zone` and `view`."""
+        return self.server, self.zone, ""
 
 
 def _by_type(where: Where, inside: int) -> Iterator[Sample]:
@@ -218,17 +320,21 @@ def _by_type(where: Where, inside: int) -> Iterator[Sample]:
     proto, family = divmod(socket, len(FAMILIES))
     rrtype, rcode = divmod(cell, len(_RCODE_TEXTS))
     text = _TYPE_TEXTS[rrtype]
-    yield Sample(REQUESTS, (*where, PROTOCOLS[proto], FAMILIES[family], text))
+    yield Sample(REQUESTS, (*where.labels, PROTOCOLS[proto], FAMILIES[family], text))
     yield Sample(KDNS_RESPONSES, (PROTOCOLS[proto], text, _RCODE_TEXTS[rcode]))
 
 
-def _by_plugin(where: Where, inside: int) -> Iterator[Sample]:
-    rcode, plugin = divmod(inside, len(PLUGINS))
-    yield Sample(RESPONSES, (*where, _RCODE_TEXTS[rcode], PLUGINS[plugin]))
+def _by_maker(where: Where, inside: int) -> Iterator[Sample]:
+    rcode, at = divmod(inside, len(MAKERS))
+    kind = _KEPT.get(MAKERS[at])
+    yield Sample(RESPONSES, (*where.labels, _RCODE_TEXTS[rcode], "cache" if kind else MAKERS[at]))
+    if kind and where.cache:  # a failure is remembered without `cache`, too (RFC 9520)
+        yield Sample(CACHE_REQUESTS, (where.server, where.cache, ""))
+        yield Sample(CACHE_HITS, (where.server, kind, where.cache, ""))
 
 
 def _times(where: Where, inside: int) -> Iterator[Sample]:
-    yield Sample(DURATION, where, SUM if inside == _TIMES - 1 else inside)
+    yield Sample(DURATION, where.labels, SUM if inside == _TIMES - 1 else inside)
 
 
 def _query_sizes(where: Where, inside: int) -> Iterator[Sample]:
@@ -241,11 +347,11 @@ def _reply_sizes(where: Where, inside: int) -> Iterator[Sample]:
 
 def _size(name: str, where: Where, inside: int) -> Sample:
     proto, bucket = divmod(inside, _SIZES)
-    return Sample(name, (*where, PROTOCOLS[proto]), SUM if bucket == _SIZES - 1 else bucket)
+    return Sample(name, (*where.labels, PROTOCOLS[proto]), SUM if bucket == _SIZES - 1 else bucket)
 
 
 def _dnssec_ok(where: Where, _: int) -> Iterator[Sample]:
-    yield Sample(DO_REQUESTS, where)
+    yield Sample(DO_REQUESTS, where.labels)
 
 
 # The tables of a zone's words, the last first.
@@ -254,6 +360,6 @@ _PARTS = (
     (_REPLY_SIZES_AT, _reply_sizes),
     (_QUERY_SIZES_AT, _query_sizes),
     (_TIMES_AT, _times),
-    (_PLUGINS_AT, _by_plugin),
+    (_MAKERS_AT, _by_maker),
     (0, _by_type),
 )

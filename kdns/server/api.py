@@ -179,6 +179,7 @@ class ApiSource:
         elif turn.delta is not None:
             self._deltas += 1
             reading.change(turn.delta)
+            reading.triggered = turn.triggered
         self._open(now)
         return reading
 

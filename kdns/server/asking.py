@@ -36,7 +36,7 @@ MESSAGE_OCTETS_MAX = 128 * 1024
 OnTold = Callable[[Told], None]
 
 _BUSY = "too many questions for outside are waiting"
-_DIED = "the forwarder was restarted"
+_DIED = "the forwarder ended before it answered"
 _LATE = "the forwarder did not answer in time"
 
 
@@ -105,6 +105,11 @@ class Asker:
     def __len__(self) -> int:
         """Questions that nothing has been told of yet."""
         return len(self._pending)
+
+    def take_refused(self) -> int:
+        """How many were not passed on, or not told of in time, since the last call."""
+        refused, self.refused = self.refused, 0
+        return refused
 
     def start(self) -> None:
         """Hear the forwarder."""

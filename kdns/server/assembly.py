@@ -20,6 +20,7 @@ from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, ServerB
 from kdns.corefile import plugins as corefile_plugins
 from kdns.corefile.access import EVERYBODY
 from kdns.corefile.plugins import Chaos, Hosts, Nsid, Transfer
+from kdns.observe.consolidate import ConsolidateRule
 from kdns.observe.querylog import LoggedBlock, LogRule, QueryLog
 from kdns.server.admin import AdminPlan, admin_plan
 from kdns.server.cookiesecret import read_secrets
@@ -78,6 +79,7 @@ class Plan:
     is_debugging: every change of a cluster is logged (`debug`).
     groups: what each site of the specification forwards, and keeps of that.
     secrets: what DNS cookies are made with, None for no cookies.
+    errors: what each site of the specification says of errors; None for nothing.
     """
 
     specification: Specification
@@ -90,6 +92,7 @@ class Plan:
     is_debugging: bool = False
     groups: tuple[GroupPlan, ...] = ()
     secrets: Secrets | None = field(default=None, repr=False)
+    errors: tuple[tuple[ConsolidateRule, ...] | None, ...] = ()
 
     @property
     def is_forwarding(self) -> bool:
@@ -142,6 +145,7 @@ def assemble(
         any(block.debug for block in corefile.blocks),
         tuple(_group(block, listeners) for block in corefile.blocks),
         secrets(settings.cookie_secret) if settings.cookie_secret else None,
+        tuple(map(_error_rules, corefile.blocks)),
     )
 
 
@@ -276,6 +280,15 @@ def _logged(block: ServerBlock) -> LoggedBlock:
             LogRule(log.names, log.format, frozenset(one.value for one in log.classes), log.min_duration_ns or 0)
             for log in block.log
         ),
+    )
+
+
+def _error_rules(block: ServerBlock) -> tuple[ConsolidateRule, ...] | None:
+    if block.errors is None:
+        return None
+    return tuple(
+        ConsolidateRule(one.period_ns, one.pattern, one.level.value, one.show_first)
+        for one in block.errors.consolidate
     )
 
 

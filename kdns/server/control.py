@@ -33,6 +33,7 @@ from kdns.server.feed import MalformedMessage, Scope
 from kdns.server.files import Events, FileWatch, Stamp
 from kdns.server.keeper import SnapshotKeeper
 from kdns.server.process import EXIT_ERROR, EXIT_OK, trim_memory
+from kdns.server.programming import Programming
 from kdns.server.publisher import Publisher, Subscriber
 from kdns.server.reading import Reading
 from kdns.server.slots import Serials, Slots
@@ -104,6 +105,7 @@ class Control:
         self._paths: dict[int, set[str]] = {}  # of each file source, when they were looked at last
         self._watch = FileWatch()
         self._visibility = Visibility()
+        self._programming = Programming()
         self._publisher: Publisher | None = None
         self._is_ready_told = False
         self._account_due = 0.0
@@ -413,6 +415,7 @@ class Control:
             generation = self._known_from = publisher.publish_image()
         else:
             generation = publisher.publish(reading.scope, place, reading.parts)
+            self._programming.published(generation, self._plan.statuses[place], reading.triggered)
         self._note_serials()
         if self._keeper is not None:
             self._keeper.note_change()
@@ -457,6 +460,7 @@ class Control:
         if not (self._is_ready_told or self._kept) and generation >= self._known_from:
             self._is_ready_told = True
             self._tell_ready()
+        self._programming.visible(generation, time.time())
         for line in self._visibility.visible(generation, time.monotonic()):
             self._log.info(line)
 

@@ -12,18 +12,23 @@ import os
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from kdns.forward.values import Limits
-from kdns.observe.counters import SLOTS as COUNTERS
+from kdns.observe.families import NAMESPACE_REQUESTS, Sample
 from kdns.observe.logs import Log
+from kdns.observe.sampling import NAMESPACE_WORDS, counts_of
+from kdns.server import outside_metrics
 from kdns.server.assembly import Plan
 from kdns.server.birth import Birth
 from kdns.server.control import ControlPlan, run_control
 from kdns.server.forwarder import COUNTS, PROBE_AGAIN, ForwarderPlan, run_forwarder
+from kdns.server.labels import groups_of, labels_of
 from kdns.server.process import EXIT_ERROR, describe_status, enter, fork, is_stopped
+from kdns.server.programming import programming_samples
 from kdns.server.report import Board, Report
 from kdns.server.restarts import SILENCE_SECONDS, Backoff, Watchdog
 from kdns.server.slots import Serials, Slots, SlotState
@@ -67,7 +72,9 @@ class Fleet:
     ) -> None:
         self.plan = plan
         self.bindings = bindings
-        self.slots = Slots(workers, COUNTERS)
+        self._layout = labels_of(plan).layout
+        self._groups = groups_of(plan)
+        self.slots = Slots(workers, self._layout.words + NAMESPACE_WORDS)
         self.forwarder_slot = Slots(1, COUNTS)[0]
         self._board: Board | None = None  # from the first forwarder on
         self.statuses = Statuses(origins_of(plan.sources))
@@ -107,9 +114,21 @@ class Fleet:
         """Whether none of its workers reads queries, but for connections that they have."""
         return all(not slot.pid or slot.state is SlotState.DRAINING for slot in self.slots)
 
-    def counters(self) -> list[int]:
-        """What its workers have counted, by kdns.observe.counters."""
-        return [sum(column) for column in zip(*(slot.counters for slot in self.slots), strict=True)]
+    def counters(self) -> Counter[Sample]:
+        """What its workers and forwarders have counted."""
+        size = self._layout.words
+        words = [sum(column) for column in zip(*(slot.counters[:size] for slot in self.slots), strict=True)]
+        found = self._layout.samples(words)
+        for slot in self.slots:
+            for name, count in counts_of(slot.counters[size:]).items():
+                found[Sample(NAMESPACE_REQUESTS, (name.decode("ascii", "replace"),))] += count
+        found.update(outside_metrics.counters(self.forwarder_report(), self._groups))
+        found.update(programming_samples(self.statuses))
+        return found
+
+    def gauges(self) -> dict[Sample, float]:
+        """How its forwarder is at this moment."""
+        return outside_metrics.gauges(self.forwarder_report(), self._groups)
 
     def forwarder_report(self) -> Report:
         """What its forwarders have counted, and how their upstreams and caches are; of none, nothing."""

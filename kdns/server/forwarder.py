@@ -36,7 +36,7 @@ from kdns.server.forwarding import GroupPlan, files_of, group_specs, settings_of
 from kdns.server.nameservers import POLL_SECONDS, NameserverFiles
 from kdns.server.probes import PROBER, Probes
 from kdns.server.process import EXIT_ERROR, EXIT_OK
-from kdns.server.report import Board, combined, report_of
+from kdns.server.report import Board, Report, combined, report_of, with_connections
 from kdns.server.slots import Slot, SlotState
 from kdns.server.upstreams import Manners
 from kdns.wire.outside import Told
@@ -135,6 +135,7 @@ class Forwarder:
         )
         self._probing: asyncio.TimerHandle | None = None
         self.status = EXIT_OK
+        self._strangers = 0
         self._files.look()
         self._desk = self._new_desk()
 
@@ -285,7 +286,7 @@ class Forwarder:
 
     def _forget(self, former: Desk[Resolver]) -> None:
         self._note_tallies(former)
-        self._reported = combined(self._reported, report_of([former.resolver], 0))
+        self._reported = combined(self._reported, _report([former], 0))
         self._former.remove(former)
         former.close()
 
@@ -315,12 +316,14 @@ class Forwarder:
         for index, count in enumerate(self._counts):
             self._slot.counters[index] = count
         desks = (*self._former, self._desk)
-        report = report_of([desk.resolver for desk in desks], sum(len(desk.upstreams) for desk in desks))
+        report = _report(desks, sum(len(desk.upstreams) for desk in desks))
+        report = msgspec.structs.replace(report, strangers=self._strangers)
         self._plan.board.write(combined(self._reported, report))
 
     def _note_tallies(self, desk: Desk[Resolver]) -> None:
         tallies = desk.upstreams.tallies
         self._counts[Count.STRANGERS] += tallies.strangers
+        self._strangers += tallies.strangers
         self._counts[Count.NO_ROOM] += tallies.no_room
         tallies.strangers = tallies.no_room = 0
 
@@ -332,3 +335,11 @@ class Forwarder:
         self._copy_counters()
         self._log.flush()
         self._loop.stop()
+
+
+def _report(desks: Sequence[Desk[Resolver]], in_flight: int) -> Report:
+    """What some desks have counted together."""
+    report = report_of([desk.resolver for desk in desks], in_flight)
+    for desk in desks:
+        report = with_connections(report, desk.upstreams.connections())
+    return report

@@ -19,6 +19,7 @@ from kdns.corefile import ReadyWhen
 from kdns.observe import families
 from kdns.observe.facts import ClusterFacts, Facts
 from kdns.observe.families import Sample
+from kdns.observe.sampling import TOLD_MAX
 from kdns.observe.status import Word
 from kdns.server.admin import HEALTH, METRICS, READY
 from kdns.server.fleet import Fleet
@@ -39,13 +40,13 @@ class View:
     """What the supervisor sees at this moment.
 
     current: the fleet that answers; None from the last drain on. fleets: all that have processes.
-    gone: the sums of the counters of fleets that are gone. version: the hash of the configuration in use.
+    gone: the counters of fleets that are gone. version: the hash of the configuration in use.
     health: what is known of answers to /health.
     """
 
     current: Fleet | None
     fleets: Sequence[Fleet]
-    gone: Sequence[int]
+    gone: Mapping[Sample, float]
     is_terminating: bool
     ready_when: ReadyWhen
     version: str = ""
@@ -85,9 +86,7 @@ def _metrics(look: Callable[[], View]) -> Page:
 
 def _facts(view: View, now: float) -> Facts:
     fleet = view.current
-    counted = (view.gone, *(fleet.counters() for fleet in view.fleets))
     return Facts(
-        counters=[sum(column) for column in zip(*counted, strict=True)],
         workers=_workers(fleet.slots if fleet else ()),
         is_ready=not view.reasons_not_ready(now),
         clusters=[_cluster(status) for status in fleet.statuses if status[Word.KINDS]] if fleet else [],
@@ -96,19 +95,24 @@ def _facts(view: View, now: float) -> Facts:
     )
 
 
-def _samples(view: View) -> dict[Sample, float]:
-    """What the supervisor knows itself, and the kernel."""
-    found: dict[Sample, float] = {Sample(families.RELOAD_FAILED): view.failed_reloads, **view.health, **footprint()}
+def _samples(view: View) -> Mapping[Sample, float]:
+    """What workers and forwarders have counted, what the supervisor knows itself, and the kernel."""
+    found: Counter[Sample] = Counter(view.gone)
+    for one in view.fleets:
+        found.update(one.counters())
+    _keep_most(found, families.NAMESPACE_REQUESTS, TOLD_MAX)
+    found.update({Sample(families.RELOAD_FAILED): view.failed_reloads, **view.health, **footprint()})
     if view.version:
         found[Sample(families.RELOAD_VERSION, (HASH_NAME, view.version))] = 1
     fleet = view.current
     if fleet is not None:
+        found.update(fleet.gauges())
         for server, zone, name in fleet.plan.admin.enabled:
             found[Sample(families.PLUGIN_ENABLED, (server, zone, "", name))] = 1
         for address, binding in fleet.bindings.items():
-            found |= queue_samples(str(address), binding.udp)
-        found |= _snapshot_time(fleet.plan.settings.snapshot)
-        found |= _hosts(fleet.statuses)
+            found.update(queue_samples(str(address), binding.udp))
+        found.update(_snapshot_time(fleet.plan.settings.snapshot))
+        found.update(_hosts(fleet.statuses))
     return found
 
 
@@ -121,6 +125,12 @@ def _hosts(statuses: Statuses) -> dict[Sample, float]:
         Sample(families.HOSTS_ENTRIES): sum(one[Word.HOSTS_NAMES] for one in rows),
         Sample(families.HOSTS_TIME): max(one[Word.HOSTS_READ_AT] for one in rows),
     }
+
+
+def _keep_most(samples: Counter[Sample], name: str, most: int) -> None:
+    """Tell only those of a metric that have most."""
+    for sample in sorted((one for one in samples if one.name == name), key=lambda one: -samples[one])[most:]:
+        del samples[sample]
 
 
 def _snapshot_time(path: str) -> dict[Sample, float]:

@@ -32,6 +32,7 @@ class Reading:
     scope, parts: the change to publish, an image without its parts; None if no answer changes.
     what: the change in a few words. unchanged: files that were read and change no answer.
     errors, remarks, news: lines for the log, by how loud they are.
+    triggered: when happened what the change shows, by the unix clock, as far as it is told.
     is_large: it took much memory, most of which is free again.
     """
 
@@ -42,6 +43,7 @@ class Reading:
     errors: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     news: list[str] = field(default_factory=list)
+    triggered: list[float] = field(default_factory=list)
     is_large: bool = False
 
     def change(self, delta: ZoneDelta) -> None:

@@ -8,13 +8,16 @@ backwards. Not here: the metrics' names (kdns.observe).
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
+from operator import add
+from typing import TypeVar, cast
 
 import msgspec
 
 from kdns.forward.health import Rank, Upstream
 from kdns.forward.resolver import Resolver
+from kdns.forward.values import UpstreamSpec
 
 # 16 upstreams of 1,000 lines are 4 MB of address space; what is not written to is no memory.
 BOARD_OCTETS = 4 << 20
@@ -39,7 +42,11 @@ class CacheReport(msgspec.Struct, frozen=True, gc=False):
 
 
 class UpstreamReport(msgspec.Struct, frozen=True, gc=False):
-    """One upstream, by `address:port`. is_down: now. rtt_sum: seconds, of all rtt_count answers."""
+    """One upstream, by `address:port`. is_down: now. rtt_sum: seconds, of all rtt_count answers.
+
+    times: by rcode of its answers the buckets of kdns.observe.families.TIME_BOUNDS, and the sum in nanoseconds.
+    connections: by transport the questions that found a connection, and those for which one was made.
+    """
 
     is_down: bool = False
     requests: int = 0
@@ -48,6 +55,8 @@ class UpstreamReport(msgspec.Struct, frozen=True, gc=False):
     probe_failures: int = 0
     rtt_sum: float = 0.0
     rtt_count: int = 0
+    times: dict[int, tuple[int, ...]] = {}
+    connections: dict[str, tuple[int, int]] = {}
 
 
 class ClientReport(msgspec.Struct, frozen=True, gc=False):
@@ -59,7 +68,10 @@ class ClientReport(msgspec.Struct, frozen=True, gc=False):
 
 
 class Report(msgspec.Struct, frozen=True, gc=False):
-    """All of it. in_flight: messages to upstreams, now. shed: by reason. rejected: for `max_concurrent`."""
+    """All of it. in_flight: messages to upstreams, now. shed: by reason. rejected: for `max_concurrent`.
+
+    broken: questions for which all upstreams were down. strangers: messages of upstreams that answer nothing.
+    """
 
     in_flight: int = 0
     asked: int = 0
@@ -68,6 +80,8 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     failed: int = 0
     not_ours: int = 0
     rejected: int = 0
+    broken: int = 0
+    strangers: int = 0
     shed: dict[str, int] = {}
     caches: dict[int, CacheReport] = {}
     upstreams: dict[str, UpstreamReport] = {}
@@ -119,6 +133,16 @@ def report_of(resolvers: Iterable[Resolver], in_flight: int) -> Report:
     return found
 
 
+def with_connections(report: Report, counts: Mapping[tuple[UpstreamSpec, str], tuple[int, int]]) -> Report:
+    """The same with questions by connections: by upstream and transport, those that found one, and the others."""
+    upstreams = dict(report.upstreams)
+    for (spec, proto), row in counts.items():
+        name = upstream_name(spec)
+        more = UpstreamReport(upstreams.get(name, _NO_UPSTREAM).is_down, connections={proto: row})
+        upstreams[name] = _both_upstreams(upstreams.get(name, _NO_UPSTREAM), more)
+    return msgspec.structs.replace(report, upstreams=upstreams)
+
+
 def combined(one: Report, other: Report) -> Report:
     """Counts of both; what is now, and clients, of the other one."""
     return Report(
@@ -129,6 +153,8 @@ def combined(one: Report, other: Report) -> Report:
         failed=one.failed + other.failed,
         not_ours=one.not_ours + other.not_ours,
         rejected=one.rejected + other.rejected,
+        broken=one.broken + other.broken,
+        strangers=one.strangers + other.strangers,
         shed={reason: one.shed.get(reason, 0) + other.shed.get(reason, 0) for reason in one.shed | other.shed},
         caches={
             group: _both_caches(one.caches.get(group, _NO_CACHE), other.caches.get(group, _NO_CACHE))
@@ -142,6 +168,8 @@ def combined(one: Report, other: Report) -> Report:
     )
 
 
+_K = TypeVar("_K")
+_Row = TypeVar("_Row", bound=tuple[int, ...])
 _NO_CACHE = CacheReport()
 _NO_UPSTREAM = UpstreamReport()
 
@@ -169,14 +197,24 @@ def _both_upstreams(one: UpstreamReport, other: UpstreamReport) -> UpstreamRepor
         one.probe_failures + other.probe_failures,
         one.rtt_sum + other.rtt_sum,
         one.rtt_count + other.rtt_count,
+        _both_rows(one.times, other.times),
+        _both_rows(one.connections, other.connections),
     )
+
+
+def _both_rows(one: dict[_K, _Row], other: dict[_K, _Row]) -> dict[_K, _Row]:
+    """Rows of one length, added column by column."""
+    rows = dict(one)
+    for key, row in other.items():
+        rows[key] = cast("_Row", tuple(map(add, rows[key], row))) if key in rows else row
+    return rows
 
 
 def _report(resolver: Resolver, in_flight: int) -> Report:
     counts = resolver.counts
     upstreams: dict[str, UpstreamReport] = {}
     for upstream in resolver.upstreams:  # one server may stand in several lines, and be cared for differently
-        name = _name(upstream)
+        name = upstream_name(upstream.spec)
         upstreams[name] = _both_upstreams(upstreams.get(name, _NO_UPSTREAM), _upstream(upstream))
     return Report(
         in_flight=in_flight,
@@ -186,6 +224,7 @@ def _report(resolver: Resolver, in_flight: int) -> Report:
         failed=counts.failed,
         not_ours=counts.not_ours,
         rejected=sum(route.rejected for group in resolver.groups.values() for route in group.routes),
+        broken=sum(route.broken for group in resolver.groups.values() for route in group.routes),
         shed={reason.value: count for reason, count in counts.shed.items()},
         caches=_caches(resolver),
         upstreams=upstreams,
@@ -197,15 +236,23 @@ def _report(resolver: Resolver, in_flight: int) -> Report:
     )
 
 
-def _name(upstream: Upstream) -> str:
-    host, port = upstream.spec.host, upstream.spec.port
+def upstream_name(spec: UpstreamSpec) -> str:
+    """An upstream as metrics name it."""
+    host, port = spec.host, spec.port
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _upstream(one: Upstream) -> UpstreamReport:
     is_down = one.rank is Rank.DOWN
     return UpstreamReport(
-        is_down, one.requests, one.failures, one.probes, one.probe_failures, one.rtt_sum, one.rtt_count
+        is_down,
+        one.requests,
+        one.failures,
+        one.probes,
+        one.probe_failures,
+        one.rtt_sum,
+        one.rtt_count,
+        {rcode: tuple(row) for rcode, row in one.times.items()},
     )
 
 

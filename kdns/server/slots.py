@@ -2,7 +2,7 @@
 
 An anonymous shared mapping made before the fork. Every field is one aligned 64-bit word with one writer, so a
 reader in another process sees the old value or the new one. Not here: what a counter means
-(kdns.observe.counters), what is done about a silent worker (kdns.server.supervisor).
+(kdns.observe.tally), what is done about a silent worker (kdns.server.supervisor).
 """
 
 from __future__ import annotations

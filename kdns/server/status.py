@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from kdns.observe.families import PROGRAMMING_BOUNDS
 from kdns.observe.status import COUNTERS, Word
 from kdns.server.assembly import ClusterPlan, HostsPlan, SourcePlan
 from kdns.server.birth import Former
@@ -39,13 +40,17 @@ class Origin:
 
 
 class SourceStatus:
-    """The row of one source: `status[Word.SERVICES] = 12`. Counters are told as counted since `begin`."""
+    """The row of one source: `status[Word.SERVICES] = 12`. Counters are told as counted since `begin`.
 
-    __slots__ = ("_base", "_words", "origin")
+    programming: the buckets of kdns.observe.families.PROGRAMMING, and the sum in nanoseconds.
+    """
+
+    __slots__ = ("_base", "_words", "origin", "programming")
 
     def __init__(self, origin: Origin, words: memoryview) -> None:
         self.origin = origin
-        self._words = words
+        self._words = words[: len(Word)]
+        self.programming = words[len(Word) :]
         self._base = dict.fromkeys(COUNTERS, 0)
 
     def begin(self) -> None:
@@ -96,7 +101,7 @@ class Statuses:
     """The rows of all sources of a plan, in its order."""
 
     def __init__(self, origins: Sequence[Origin]) -> None:
-        size = len(Word)
+        size = len(Word) + len(PROGRAMMING_BOUNDS) + 2
         self._map = mmap.mmap(-1, max(1, len(origins) * size) * WORD_OCTETS)
         view = memoryview(self._map).cast("q")
         self._all = [SourceStatus(origin, view[at * size : (at + 1) * size]) for at, origin in enumerate(origins)]

@@ -17,11 +17,12 @@ import selectors
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from kdns.corefile import CorefileError
-from kdns.observe.counters import new_counts
+from kdns.observe.families import Sample
 from kdns.observe.logs import Log
 from kdns.server.admin import AdminPlan, AdminServer, OnEvent
 from kdns.server.assembly import Plan
@@ -60,7 +61,7 @@ class Supervisor:
         self._admin = AdminServer(self._selector, pages_of(self._view), log)
         self._admin_plan = AdminPlan()  # of the fleet that answers
         self._transitions = Transitions()
-        self._counted = new_counts()  # by fleets that are gone
+        self._counted: Counter[Sample] = Counter()  # by fleets that are gone
         self._serials = Serials()
         self._bindings: dict[Address, Binding] = {}
         self._current: Fleet | None = None
@@ -271,7 +272,7 @@ class Supervisor:
         """Let go of fleets whose processes have all ended, and of the sockets that nobody listens on any more."""
         gone = [fleet for fleet in self._leaving if fleet.is_gone]
         for fleet in gone:
-            self._counted = [before + count for before, count in zip(self._counted, fleet.counters(), strict=True)]
+            self._counted.update(fleet.counters())
             fleet.close()
             self._leaving.remove(fleet)
         if gone:

@@ -20,8 +20,11 @@ from itertools import chain
 from typing import Protocol, cast
 
 from kdns.answer.outside import Pending
+from kdns.answer.responder import Responder
 from kdns.observe.querylog import Exchange
-from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed
+from kdns.observe.sampling import NamespaceSampler
+from kdns.observe.tally import Meter
+from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed, timed
 from kdns.wire.framing import Framer, frame
 
 Client = tuple[bytes, int]
@@ -52,6 +55,32 @@ def observed_transfer(transfer: Transfer, observe: Observer) -> Transfer:
         return chain((first,), stream)
 
     return begin
+
+
+@dataclass(frozen=True, slots=True)
+class MeteredResponder:
+    """The responder of a listener, its replies over this transport counted and timed, and some looked at."""
+
+    responder: Responder
+    meter: Meter
+    sampler: NamespaceSampler | None = None
+
+    def respond(self, query: bytes, client: Client, tcp: bool) -> Outcome:
+        """As Respond.respond."""
+        began_ns = time.perf_counter_ns()
+        outcome = self.responder.respond(query, client, tcp, self.meter)
+        if isinstance(outcome, Pending):
+            return timed(outcome, self.meter.late)
+        self.meter.took(time.perf_counter_ns() - began_ns, outcome is not None)
+        if self.sampler is not None and outcome is not None:
+            self.sampler.left -= 1
+            if self.sampler.left < 0:
+                self.sampler.take(outcome)
+        return outcome
+
+    def transfer(self, query: bytes, client: Client, has_room: bool) -> Iterator[bytes] | None:
+        """As Transfer. How long one takes is up to the receiver: it is not timed."""
+        return self.responder.transfer(query, client, has_room, self.meter)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,18 +18,19 @@ import ctypes
 import mmap
 import socket
 import sys
-import time
 from collections.abc import Callable
 from errno import EAGAIN, EINTR
 from functools import partial
 from struct import Struct
+from time import perf_counter_ns
 
 from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.form import form_of
 from kdns.answer.outside import SHED, Pending
 from kdns.answer.responder import SERIAL_OCTETS, Client, Responder
-from kdns.observe.counters import SEND_FAILED
-from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed
+from kdns.observe.sampling import NamespaceSampler
+from kdns.observe.tally import FIRST_BOUND_NS, Meter
+from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed, timed
 from kdns.wire.outside import Told
 from kdns.wire.query import HEADER_OCTETS
 
@@ -113,6 +114,7 @@ class UdpServer:
     observer: told of every query and reply; the short cut for kept replies is then not taken, nor where the
         responder's guard has to be asked first.
     outside: who asks for names outside; without it they get SERVFAIL.
+    meter: counts the replies of this socket; without it, that of the responder does. sampler: looks at some.
     waiting: clients whose replies are still to come from outside.
     """
 
@@ -123,12 +125,17 @@ class UdpServer:
         wildcard: bool,
         observer: Observer | None = None,
         outside: Outside | None = None,
+        meter: Meter | None = None,
+        sampler: NamespaceSampler | None = None,
     ) -> None:
         self._fd = sock.fileno()
         self._responder = responder
         self._observer = observer
         self._has_short_cut = observer is None and responder.has_short_cut
         self._outside = outside
+        self._meter = meter or responder.meter
+        self._times = self._meter.times
+        self._sampler = sampler
         self.waiting = 0
         self._buffers = _Buffers(wildcard)
         self._late = _Buffers(wildcard)  # for replies that were waited for, while a batch may be in the other
@@ -142,17 +149,37 @@ class UdpServer:
         count = _recvmmsg(self._fd, buffers.headers_at, BATCH, socket.MSG_DONTWAIT, None)
         if count <= 0:
             return  # EAGAIN, or an error of an earlier reply (ICMP) that recvmmsg has now taken off the socket
+        began_ns = perf_counter_ns()
         dropped = self._answer(count) if self._has_short_cut else self._answer_singly(count)
         if self._interface_at is not None:
             _clear_interfaces(buffers, count, self._interface_at)
         self._send(count, dropped)
+        sampler = self._sampler
+        if sampler is not None:
+            sampler.left -= count
+            if sampler.left < 0:
+                self._sample(sampler, count)
         buffers.reset()
+        took_ns = perf_counter_ns() - began_ns
+        if took_ns <= FIRST_BOUND_NS:  # as nearly always: what `took` would do, without the call
+            self._times[0] += count
+            self._times[-1] += took_ns * count
+        else:
+            self._meter.took(took_ns, count)
+
+    def _sample(self, sampler: NamespaceSampler, count: int) -> None:
+        """Have those of a batch looked at whose turn it is."""
+        buffers = self._buffers
+        while sampler.left < 0:
+            i = count + sampler.left
+            base, length = i * STRIDE, buffers.lengths[2 * i + 1]
+            sampler.take(buffers.octets[base : base + length])
 
     def _answer(self, count: int) -> list[int]:
         """Write each reply over its query; returns the messages that get none."""
         buffers, responder = self._buffers, self._responder
         octets, lengths = buffers.octets, buffers.lengths
-        kept, counts, get = responder.kept, responder.counts, responder.table.current.get
+        kept, counts, get = responder.kept, self._meter.counts, responder.table.current.get
         dropped: list[int] = []
         sizes = buffers.sizes[_LENGTH_AT : _INTS * count : _INTS].tolist()
         for (base, length_at), size in zip(self._slots, sizes, strict=False):
@@ -167,7 +194,7 @@ class UdpServer:
                 if not length:
                     dropped.append(length_at >> 1)
             else:
-                heads, body, opt, counter, splice, _ = entry
+                heads, body, opt, cell, splice, _ = entry
                 if not isinstance(body, bytes):
                     body = body()
                 if payload:
@@ -180,7 +207,7 @@ class UdpServer:
                 if splice:
                     at = base + end + splice[0]
                     octets[at : at + SERIAL_OCTETS] = splice[1][0]
-                counts[counter] += 1
+                counts[cell] += 1
             lengths[length_at] = length
         return dropped
 
@@ -193,14 +220,17 @@ class UdpServer:
         i, message = base // STRIDE, self._buffers.octets[base : base + size]
         client = self._client(i)
         ask = passing.ask(question, client[0])
-        finish = partial(responder.passed, passing, ask, message, payload, client)
-        if not outside.ask(ask, partial(self._pass_back, finish, self._buffers.origin(i))):
+        finish = partial(responder.passed, passing, ask, message, payload, client, self._meter.late)
+        if not outside.ask(ask, partial(self._pass_back, finish, self._buffers.origin(i), perf_counter_ns())):
             return self._write(i, finish(SHED))
         self.waiting += 1
         return 0
 
-    def _pass_back(self, finish: Callable[[Told], bytes | None], origin: _Origin, told: Told) -> None:
+    def _pass_back(
+        self, finish: Callable[[Told], bytes | None], origin: _Origin, began_ns: int, told: Told
+    ) -> None:
         reply = finish(told)
+        self._meter.late.took(perf_counter_ns() - began_ns, 1)
         if reply is None:
             self.waiting -= 1
         else:
@@ -209,12 +239,13 @@ class UdpServer:
     def _respond(self, base: int, size: int) -> int:
         """Answer a query that has no kept reply; the length of the reply, 0 for none now."""
         i, query = base // STRIDE, self._buffers.octets[base : base + size]
-        return self._write(i, self._responder.respond(query, self._client(i), False))
+        return self._write(i, self._responder.respond(query, self._client(i), False, self._meter))
 
     def _write(self, i: int, outcome: Outcome) -> int:
         """Write the reply over its query, or see to it that it comes later; its length, 0 for none now."""
         if isinstance(outcome, Pending):
-            outcome = hand_over(self._outside, outcome, partial(self._send_late, self._buffers.origin(i)))
+            send = partial(self._send_late, self._buffers.origin(i))
+            outcome = hand_over(self._outside, timed(outcome, self._meter.late), send)
             self.waiting += outcome is None
         if outcome is None:
             return 0
@@ -226,10 +257,10 @@ class UdpServer:
         """As `_answer`, but the responder is asked for each reply; an observer is told."""
         octets, dropped = self._buffers.octets, []
         for i in range(count):
-            base, began = i * STRIDE, time.perf_counter_ns()
+            base, began = i * STRIDE, perf_counter_ns()
             query = octets[base : base + self._buffers.sizes[_INTS * i + _LENGTH_AT]]
             client = self._client(i)
-            outcome = self._responder.respond(query, client, False)
+            outcome = self._responder.respond(query, client, False, self._meter)
             if self._observer is not None:
                 outcome = observed(outcome, query, client, False, began, self._observer)
             length = self._write(i, outcome)
@@ -281,7 +312,7 @@ class UdpServer:
             # The send buffer is full: what is left is lost, as on a full link. Anything else is about the first
             # message alone (no route to that client, say): the rest may well go out.
             lost = end - start if error == EAGAIN else 1
-            self._responder.counts[SEND_FAILED] += lost
+            self._responder.tally.send_failed(lost)
             start += lost
 
 

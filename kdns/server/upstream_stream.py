@@ -70,6 +70,7 @@ class StreamPool:
         self._on_trouble = on_trouble
         self._pipeline = PIPELINE_MAX
         self._connections: list[_Connection] = []
+        self.reused = self.opened = 0  # questions for which there was a connection, and for which one was made
         self.outcome = outcome
 
     def send(self, exchange: Exchange, now: float) -> None:
@@ -107,6 +108,13 @@ class StreamPool:
 
     def _connection(self) -> _Connection | None:
         """The one for the next question, None if there is no room."""
+        before = len(self._connections)
+        found = self._least_busy()
+        self.reused += found is not None and len(self._connections) == before
+        self.opened += len(self._connections) > before
+        return found
+
+    def _least_busy(self) -> _Connection | None:
         least = min(self._connections, key=lambda one: len(one.waiting), default=None)
         if least is not None and len(least.waiting) < min(SPREAD_FROM, self._pipeline):
             return least

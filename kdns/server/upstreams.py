@@ -24,6 +24,7 @@ from kdns.server.upstream_udp import UdpPool
 SWEEP_SECONDS = 0.05
 # Messages under way: two upstreams each for all the questions that the resolver admits (Limits.in_flight).
 EXCHANGES_MAX = 8192
+_PROTOCOLS = {Transport.TCP: "tcp", Transport.TLS: "tcp-tls"}  # as CoreDNS names them
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,14 @@ class Upstreams:
     def __len__(self) -> int:
         """Messages under way."""
         return len(self._exchanges)
+
+    def connections(self) -> dict[tuple[UpstreamSpec, str], tuple[int, int]]:
+        """By upstream and transport: questions for which there was a connection, and for which one was made."""
+        return {
+            (upstream, _PROTOCOLS[transport]): (pool.reused, pool.opened)
+            for (upstream, transport), pool in self._pools.items()
+            if isinstance(pool, StreamPool)
+        }
 
     def send(self, send: Send, upstream: UpstreamSpec, now: float) -> None:
         """Ask an upstream; what becomes of it is told, maybe at once."""

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from kdns.answer.outside import SHED, Pending
 from kdns.observe.querylog import Exchange
+from kdns.observe.tally import Meter
 from kdns.wire.outside import Ask, Told
 
 # A whole reply; what waits for it; None for silence.
@@ -80,6 +81,17 @@ def _shed(pending: Pending) -> bytes:
     return outcome if isinstance(outcome, bytes) else _shed(outcome)
 
 
+def timed(pending: Pending, meter: Meter) -> Pending:
+    """The same, the meter told how long its reply takes from now."""
+    began_ns = time.perf_counter_ns()
+
+    def tell(reply: bytes) -> bytes:
+        meter.took(time.perf_counter_ns() - began_ns, 1)
+        return reply
+
+    return _told_of(pending, tell)
+
+
 def observed(
     outcome: Outcome, query: bytes, client: tuple[bytes, int], tcp: bool, began_ns: int, observer: Observer
 ) -> Outcome:
@@ -93,12 +105,12 @@ def observed(
 
     if isinstance(outcome, bytes):
         return tell(outcome)
-    return _observed_later(outcome, tell)
+    return _told_of(outcome, tell)
 
 
-def _observed_later(pending: Pending, tell: Callable[[bytes], bytes]) -> Pending:
+def _told_of(pending: Pending, tell: Callable[[bytes], bytes]) -> Pending:
     def finish(told: Told) -> bytes | Pending:
         outcome = pending.finish(told)
-        return tell(outcome) if isinstance(outcome, bytes) else _observed_later(outcome, tell)
+        return tell(outcome) if isinstance(outcome, bytes) else _told_of(outcome, tell)
 
     return pending._replace(finish=finish)

@@ -26,11 +26,14 @@ from kdns.answer.cookies import Cookies
 from kdns.answer.engine import Engine
 from kdns.answer.guard import Protection
 from kdns.answer.ratelimit import RateLimiter, share
-from kdns.observe.counters import new_counts
+from kdns.answer.spec import ClusterSpec, Specification
 from kdns.observe.logs import Log
 from kdns.observe.querylog import Exchange
+from kdns.observe.sampling import NamespaceSampler
+from kdns.observe.tally import Tally
 from kdns.server.asking import Asker
 from kdns.server.assembly import Plan
+from kdns.server.errorlog import Errors
 from kdns.server.feed import (
     MAX_MESSAGE_OCTETS,
     Acknowledge,
@@ -42,6 +45,7 @@ from kdns.server.feed import (
     decode_from_control,
     encode,
 )
+from kdns.server.labels import labels_of
 from kdns.server.loading import Steps, load
 from kdns.server.parcel import unpack, unpack_file
 from kdns.server.process import EXIT_BUG, EXIT_OK
@@ -50,6 +54,7 @@ from kdns.server.sockets import TCP_BACKLOG, SlotSockets
 from kdns.server.tcp import (
     DEFAULT_LIMITS,
     Connections,
+    MeteredResponder,
     ObservedResponder,
     TcpLimits,
     Transfer,
@@ -119,16 +124,20 @@ class Worker:
         self._loop = loop
         self._log = plan.log
         self._slot = plan.slot
-        self._counts = _former_counts(plan.slot)
+        layout = labels_of(plan.plan).layout
+        self._tally = Tally(layout, plan.slot.counters[: layout.words])
+        self._sampler = _sampler(plan.plan.specification, plan.slot.counters[layout.words :])
         negative_ttl = plan.plan.settings.negative_ttl
         self._engine = Engine(
-            plan.plan.specification, self._counts, Random(), self._report_failure, negative_ttl,
+            plan.plan.specification, self._tally, Random(), self._report_failure, negative_ttl,
             protection=_protection(plan),
         )  # fmt: skip
         self._incarnation = plan.slot.incarnation
         link = plan.forwarder
         self._asker = Asker(loop, link.feed, link.slot, self._incarnation) if link else None
-        self._connections = Connections(loop, plan.limits, self._asker)
+        self._errors = Errors(plan.plan.errors, plan.log, plan.plan.is_debugging)
+        self._outside = self._errors.around(self._asker) if self._asker is not None else None
+        self._connections = Connections(loop, plan.limits, self._outside)
         self._follower = Follower()
         self._unsent: dict[type, bytes] = {}  # the latest Hello and Acknowledge that control's socket did not take
         self._steps: Steps | None = None
@@ -184,19 +193,21 @@ class Worker:
         if self._asker is not None:
             self._asker.stop()  # who still waits hears SERVFAIL, rather than nothing
         self._connections.abort_all()
-        self._copy_counters()
+        self._fold_counters()
+        self._errors.finish()
         self._log.flush()
         self._loop.stop()
 
     def _beat(self) -> None:
         self._slot.heartbeat_ns = time.monotonic_ns()
+        self._errors.tick()
         self._log.flush()
         for kind in list(self._unsent):
             self._send(kind, self._unsent.pop(kind))
         self._loop.call_later(HEARTBEAT_SECONDS, self._beat)
 
     def _save_counters(self) -> None:
-        self._copy_counters()
+        self._fold_counters()
         self._loop.call_later(COUNTERS_SECONDS, self._save_counters)
 
     def _tick(self) -> None:
@@ -208,9 +219,12 @@ class Worker:
         else:
             self._loop.call_later(TICK_SECONDS, self._tick)
 
-    def _copy_counters(self) -> None:
-        for index, count in enumerate(self._counts):
-            self._slot.counters[index] = count
+    def _fold_counters(self) -> None:
+        self._tally.fold()
+        if self._sampler is not None:
+            self._sampler.fold()
+        if self._asker is not None:
+            self._tally.unasked(self._asker.take_refused())
 
     def _forget_leftovers(self) -> None:
         """What was sent to the worker that had this slot before would only be loaded twice."""
@@ -301,26 +315,37 @@ class Worker:
         """Begin to read queries."""
         for sockets in self._plan.sockets:
             responder = self._engine.responder(sockets.listener)
-            observe = self._observer(sockets.listener)
-            over_tcp = responder if observe is None else ObservedResponder(responder, observe)
-            transfer: Transfer | None = responder.transfer if responder.transfers else None
+            observe = self._observer(sockets)
+            family = 6 if sockets.udp.family == socket.AF_INET6 else 4
+            meters = [self._tally.meter(sockets.listener, tcp, family) for tcp in (False, True)]
+            metered = MeteredResponder(responder, meters[True], self._sampler)
+            over_tcp = metered if observe is None else ObservedResponder(metered, observe)
+            transfer: Transfer | None = metered.transfer if responder.transfers else None
             if transfer is not None and observe is not None:
                 transfer = observed_transfer(transfer, observe)
             self._tcp.append(await listen(self._connections, sockets.tcp, over_tcp, TCP_BACKLOG, transfer))
-            udp = UdpServer(sockets.udp, responder, sockets.address.is_wildcard, observe, self._asker)
+            udp = UdpServer(
+                sockets.udp,
+                responder,
+                sockets.address.is_wildcard,
+                observe,
+                self._outside,
+                meters[False],
+                self._sampler,
+            )
             self._udp.append((sockets.udp, udp))
             self._loop.add_reader(sockets.udp.fileno(), udp.on_readable)
         self._slot.state = SlotState.READY
         self._acknowledge(change)
 
-    def _observer(self, listener: int) -> Observer | None:
+    def _observer(self, sockets: SlotSockets) -> Observer | None:
         """What writes the query log of a listener, None where nothing is to be logged."""
-        query_log = self._plan.plan.query_logs[listener]
+        query_log = self._plan.plan.query_logs[sockets.listener]
 
         def observe(exchange: Exchange) -> None:
-            line = query_log.line(exchange)
-            if line is not None:
-                self._log.info(line)
+            entry = query_log.entry(exchange._replace(local=sockets.address.host))
+            if entry is not None:
+                self._log.info(entry.text, entry.fields)
 
         return None if query_log.is_silent else observe
 
@@ -344,6 +369,7 @@ class Worker:
         self._loop.call_later(ASK_AGAIN_SECONDS, self._ask)
 
     def _report_failure(self, error: Exception, query: bytes) -> None:
+        self._tally.panicked()
         where = "".join(traceback.format_exception(error)) if self._plan.plan.with_traces else repr(error)
         self._log.error(f"kdns bug: a query could not be answered: {where}; query: {query.hex()}")
 
@@ -358,11 +384,11 @@ def _protection(plan: WorkerPlan) -> Protection:
     )
 
 
-def _former_counts(slot: Slot) -> list[int]:
-    """The counters where the former worker of the slot left them; no counter goes backwards."""
-    counts = new_counts()
-    counts[:] = slot.counters
-    return counts
+def _sampler(specification: Specification, words: memoryview) -> NamespaceSampler | None:
+    """Who looks for namespaces, where there is a cluster."""
+    clusters = [spec for spec in specification.sources if isinstance(spec, ClusterSpec)]
+    apexes = [apex for spec in clusters for apex in spec.zones]
+    return NamespaceSampler(apexes, words, Random()) if apexes else None
 
 
 def _forget(_: bytes) -> None:

@@ -10,13 +10,13 @@ from kdns.answer.engine import Engine
 from kdns.answer.guard import UNPROTECTED, Protection
 from kdns.answer.outside import Pending
 from kdns.answer.spec import ClusterSpec, FileSpec, SiteSpec, Specification
-from kdns.observe.counters import new_counts
 from kdns.wire.name import from_text
 from kdns.zone.cluster import PodNames
 from kdns.zone.delta import ZoneDelta
 from kdns.zone.masterfile import read
 from kdns.zone.rrset import RRset
 from kdns.zone.subtree import Subtree
+from tests.support.counting import Counting
 from tests.support.messages import Answer, query
 from tests.support.subtrees import packed, relative
 
@@ -42,9 +42,9 @@ class Served:
 
     def __init__(self, specification: Specification, parts: Iterable[ZoneDelta] = (), seed: int = 0,
                  negative_ttl: int = 5, ready: bool = True, protection: Protection = UNPROTECTED) -> None:
-        self.counts = new_counts()
+        self.counting = Counting(specification)
         self.engine = Engine(
-            specification, self.counts, Random(seed), _fail, negative_ttl, protection=protection
+            specification, self.counting.tally, Random(seed), _fail, negative_ttl, protection=protection
         )
         self.responder = self.engine.responder(0)
         if ready:

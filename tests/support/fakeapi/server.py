@@ -21,7 +21,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from email.utils import formatdate
 from typing import Any, Self, cast
@@ -120,7 +120,7 @@ class FakeApiServer(Endpoint):
 
     def reset_connections(self) -> None:
         """Send RST on all open connections."""
-        self._in_loop(lambda: [_reset(writer) for writer in self._writers])
+        self._in_loop(lambda: _reset(self._writers))
 
     def connections(self) -> int:
         return int(self._in_loop(lambda: len(self._writers)))
@@ -367,7 +367,7 @@ def _this_task() -> asyncio.Task[None]:
 
 async def _break(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: Cut) -> None:
     if cut.kind == "reset":
-        _reset(writer)
+        _reset((writer,))
     elif cut.kind in ("stall", "half-close"):
         if cut.kind == "half-close":
             _shutdown(writer)
@@ -375,11 +375,12 @@ async def _break(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut
             pass
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
-    sock = writer.get_extra_info("socket")
-    if sock is not None:  # else it is closed already
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-    writer.transport.abort()
+def _reset(writers: Iterable[asyncio.StreamWriter]) -> None:
+    for writer in writers:
+        sock = writer.get_extra_info("socket")
+        if sock is not None:  # else it is closed already
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        writer.transport.abort()
 
 
 def _shutdown(writer: asyncio.StreamWriter) -> None:

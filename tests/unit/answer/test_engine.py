@@ -9,11 +9,11 @@ import pytest
 from kdns.answer.engine import ClusterSource, Engine, FileSource
 from kdns.answer.spec import ClusterSpec, FileSpec, SiteSpec, Specification
 from kdns.answer.table import DROPPED_AT_ONCE
-from kdns.observe.counters import new_counts
 from kdns.wire.name import from_text
 from kdns.zone.cluster import PodNames
 from kdns.zone.delta import ZoneDelta
 from kdns.zone.subtree import Subtree
+from tests.support.counting import Counting
 from tests.support.engines import CLIENT, CLUSTER, IN_ADDR, IP6, Served, cluster, image, zone_file, zone_rrsets
 from tests.support.messages import Answer, query
 from tests.support.subtrees import alias, headless, owner, service
@@ -355,7 +355,7 @@ def test_two_zones_of_a_source_show_the_same_services() -> None:
 def test_failures_are_reported_once_for_each_query() -> None:
     failures: list[bytes] = []
     spec = Specification((ClusterSpec((CLUSTER,)),), (SiteSpec((CLUSTER,), (0,)),), ((0,),))
-    engine = Engine(spec, new_counts(), Random(0), lambda error, message: failures.append(message))
+    engine = Engine(spec, Counting(spec).tally, Random(0), lambda error, message: failures.append(message))
     engine.publish(engine.new_image())
     assert engine.responder(0).respond(query("cluster.local"), CLIENT, False) is not None
     assert failures == []

@@ -11,7 +11,7 @@ from kdns.answer.guard import Counted, Guard, counted
 from kdns.answer.guarded import GuardedResponder
 from kdns.answer.outside import SHED, Pending
 from kdns.answer.responder import Responder
-from kdns.observe.counters import DROPPED
+from kdns.observe.families import DROPPED
 from kdns.wire.name import from_text
 from tests.support.guarding import (
     CLIENT,
@@ -92,7 +92,7 @@ def test_who_is_dropped_hears_nothing_and_is_counted(tcp: bool) -> None:
         for form in FORMS:
             assert one.ask(query(qname, edns=form), CLIENT, tcp) is None
     assert one.count("drop") == len(NAMES) * len(FORMS)
-    assert one.served.counts[DROPPED] == 0
+    assert one.served.counting.total(DROPPED) == 0
 
 
 def test_acl_comes_before_any_and_before_what_is_for_outside() -> None:
@@ -128,7 +128,7 @@ def test_malformed_queries_are_answered_as_such_for_they_are_for_no_name() -> No
     assert one.dig(query(WEB) + b"x").rcode == "FORMERR"
     assert one.dig(query(WEB, edns=opt(version=1))).rcode == "BADVERS"
     assert one.ask(b"x") is None
-    assert one.served.counts[DROPPED] == 1
+    assert one.served.counting.total(DROPPED) == 1
 
 
 def test_what_is_counted_is_known_from_the_configuration_alone() -> None:

@@ -40,7 +40,8 @@ def passed(served: Served, message: bytes, *answer: str, **rest: object) -> byte
     found = served.responder.passing(form[0].lower(), form[1], len(message))
     assert found is not None
     ask = found.ask(form[0].lower(), CLIENT[0])
-    return served.responder.passed(found, ask, message, form[1], CLIENT, answering(ask, *answer, **rest))
+    told = answering(ask, *answer, **rest)
+    return served.responder.passed(found, ask, message, form[1], CLIENT, served.responder.meter.late, told)
 
 
 @pytest.mark.parametrize("qtype", ["A", "AAAA", "NS", "CNAME", "SOA", "PTR", "MX", "TXT", "SRV", "NAPTR"])
@@ -129,12 +130,11 @@ def test_the_reply_is_the_one_of_the_long_way(
     answer = [f"{name}. {60 + at} A 192.0.2.{at}" for at in range(count)]
     rest = {"rcode": rcode, "flags": upstream, "source": source, "ede": ede}
     pending = served.pend(message)
-    counts = list(served.counts)
+    before = served.counting.samples()
     long_way = pending.finish(answering(pending.ask, *answer, **rest))
-    counted = [after - before for after, before in zip(served.counts, counts, strict=True)]
-    counts = list(served.counts)
+    between = served.counting.samples()
     assert passed(served, message, *answer, **rest) == long_way
-    assert [after - before for after, before in zip(served.counts, counts, strict=True)] == counted
+    assert served.counting.samples() - between == between - before
 
 
 def test_what_upstreams_were_just_asked_for_is_not_kept_and_what_the_forwarder_had_is() -> None:
@@ -156,7 +156,8 @@ def test_a_zone_that_takes_the_name_meanwhile_answers_it() -> None:
     assert found is not None
     ask = found.ask(message[12:], CLIENT[0])
     reply = served.responder.passed(
-        found, ask, message, 0, CLIENT, answering(ask, f"{WEB}. 5 A 192.0.2.1", ede=EDE.STALE_ANSWER)
+        found, ask, message, 0, CLIENT, served.responder.meter.late,
+        answering(ask, f"{WEB}. 5 A 192.0.2.1", ede=EDE.STALE_ANSWER),
     )
     assert reply is not None
     assert Answer(reply).rdata == ["10.0.0.1"]
@@ -168,6 +169,7 @@ def test_an_answer_to_another_question_than_would_be_asked_now_is_none() -> None
     found = passing(served, message)
     assert found is not None
     ask = found.ask(query("other.example.net")[12:], CLIENT[0])
-    reply = served.responder.passed(found, ask, message, 0, CLIENT, answering(ask, source=Source.STALE))
+    told = answering(ask, source=Source.STALE)
+    reply = served.responder.passed(found, ask, message, 0, CLIENT, served.responder.meter.late, told)
     assert reply is not None
     assert Answer(reply).rcode == "SERVFAIL"

@@ -11,9 +11,10 @@ from kdns.answer.engine import Engine
 from kdns.answer.responder import Responder
 from kdns.answer.site import Site
 from kdns.answer.spec import ClusterSpec, SiteSpec, Specification
-from kdns.observe.counters import DROPPED, labels, new_counts
+from kdns.observe.families import DROPPED
 from kdns.wire.iana import EDE, Opcode
 from kdns.wire.name import from_text
+from tests.support.counting import Counting
 from tests.support.engines import CLIENT, CLUSTER, Served, cluster, image
 from tests.support.messages import ANY, COOKIE, DO, Answer, message, mixed_case, opt, option, query, question
 from tests.support.shop import SUBTREES, WEB, same, twice
@@ -148,13 +149,13 @@ def test_a_malformed_query_is_told_so_and_never_kept(served: Served, octets: byt
 @pytest.mark.parametrize("octets", [b"", b"\x12", query(WEB)[:11], query(WEB, flags=0x8000), bytes([0xFF]) * 40])
 def test_silence_is_for_what_is_no_query(served: Served, octets: bytes) -> None:
     assert served.ask(octets) is None
-    assert served.counts[DROPPED] == 1
+    assert served.counting.total(DROPPED) == 1
 
 
 def test_two_listeners_answer_from_their_own_blocks() -> None:
     sites = (SiteSpec((CLUSTER,), (0,)), SiteSpec((from_text("who.test"),), whoami=True))
     specification = Specification((ClusterSpec((CLUSTER,)),), sites, ((0,), (1,), (0, 1)))
-    engine = Engine(specification, new_counts(), Random(0), _raise)
+    engine = Engine(specification, Counting(specification).tally, Random(0), _raise)
     part = engine.new_image()
     part.apply(image(*SUBTREES))
     engine.publish(part)
@@ -178,8 +179,8 @@ def test_a_failure_is_reported_and_answered_with_servfail() -> None:
 
     failures: list[tuple[str, bytes]] = []
     broken = Broken((CLUSTER,), (), False, False, 1232)
-    counts = new_counts()
-    responder = Responder((broken,), counts, Random(0), lambda _: [b""], lambda e, m: failures.append((str(e), m)))
+    tally = Counting().tally
+    responder = Responder((broken,), tally, Random(0), lambda _: [b""], lambda e, m: failures.append((str(e), m)))
     responder.publish()
     octets = query(WEB, edns=opt())
     reply = responder.respond(octets, CLIENT, False)
@@ -350,16 +351,15 @@ def test_whoami_of_the_longest_name_makes_no_name_that_is_too_long() -> None:
 # Counters
 
 
-def test_replies_are_counted_by_protocol_type_and_rcode(served: Served) -> None:
+def test_replies_are_counted_by_type_and_rcode(served: Served) -> None:
     served.dig(WEB)
     served.dig(WEB)
-    served.dig(WEB, "AAAA", tcp=True)
+    served.dig(WEB, "AAAA")
     served.dig("nope.cluster.local", "NAPTR")
     served.dig("www.example.org", 65)
-    counted = {tuple(labels(at).values()): count for at, count in enumerate(served.counts[:DROPPED]) if count}
-    assert counted == {
+    assert served.counting.replies == {
         ("udp", "A", "NOERROR"): 2,
-        ("tcp", "AAAA", "NOERROR"): 1,
+        ("udp", "AAAA", "NOERROR"): 1,
         ("udp", "other", "NXDOMAIN"): 1,
         ("udp", "HTTPS", "REFUSED"): 1,
     }

@@ -15,19 +15,19 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from kdns import __version__
 from kdns.kube.request import Fault
 from kdns.observe import families
-from kdns.observe.counters import DROPPED, SEND_FAILED, SLOTS, new_counts, reply_counter
 from kdns.observe.exposition import FactsCollector, expose
 from kdns.observe.facts import ClusterFacts, Facts
 from kdns.observe.families import SINGLE, SUM, Kind, Sample
 from kdns.observe.status import KINDS, METRICS, OBJECTS, Word
-from kdns.observe.tally import Layout, Server
+from kdns.observe.tally import Layout, Making, Server, Tally
 from kdns.wire.iana import Rcode, RRType
 from kdns.zone.delta import LACKS_ENDPOINTS, LACKS_NAMESPACES, LACKS_PODS, LACKS_SERVICES
 from tests.support.promlint import promlint
 
 NOW_NS = 500 * 10**9
 SERVICES_AND_ENDPOINTS = LACKS_SERVICES | LACKS_ENDPOINTS
-QUIET = Facts(new_counts(), {"missing": 0, "ready": 2}, True, (), NOW_NS)
+LAYOUT = Layout([Server("dns://:53", (0, 1))], ["cluster.local.", "."], [".", "."])
+QUIET = Facts({"missing": 0, "ready": 2}, True, (), NOW_NS)
 
 
 def _cluster(label: str = "cluster.local.", **words: int) -> ClusterFacts:
@@ -60,17 +60,20 @@ def test_versions_readiness_and_workers_are_told() -> None:
 
 
 def test_replies_are_told_by_transport_type_and_rcode() -> None:
-    counts = new_counts()
-    counts[reply_counter(False, RRType.AAAA, Rcode.NOERROR)] = 7
-    counts[reply_counter(True, 65280, Rcode.NXDOMAIN)] = 2
-    counts[DROPPED], counts[SEND_FAILED] = 3, 4
-    samples = _samples(replace(QUIET, counters=counts))
+    words = [0] * LAYOUT.words
+    tally = Tally(LAYOUT, words)
+    tally.meter(0, False, 4).counts[tally.cell(0, Making(RRType.AAAA, Rcode.NOERROR))] += 7
+    tally.meter(0, True, 4).counts[tally.cell(0, Making(65280, Rcode.NXDOMAIN))] += 2
+    tally.dropped()
+    tally.send_failed(4)
+    tally.fold()
+    samples = _samples(replace(QUIET, samples=LAYOUT.samples(words)))
     replies = {key[1:]: value for key, value in samples.items() if key[0] == "kdns_dns_responses_total"}
     assert replies == {
         ("proto=udp", "rcode=NOERROR", "type=AAAA"): 7,
         ("proto=tcp", "rcode=NXDOMAIN", "type=other"): 2,
     }
-    assert samples[("kdns_dns_dropped_total",)] == 3
+    assert samples[("kdns_dns_dropped_total",)] == 1
     assert samples[("kdns_dns_send_failures_total",)] == 4
 
 
@@ -122,12 +125,11 @@ def test_words_and_metrics_are_used_once() -> None:
 
 def _everything() -> Facts:
     """Facts in which every family has a sample, and every word of a layout its count."""
-    layout = Layout([Server("dns://:53", (0, 1))], ["cluster.local.", "."])
-    samples: dict[Sample, float] = dict(layout.samples([1] * layout.words))
+    samples: dict[Sample, float] = dict(LAYOUT.samples([1] * LAYOUT.words))
     for name, family in families.ALL.items():
         kind = 0 if family.kind is Kind.HISTOGRAM else SINGLE
         samples.setdefault(Sample(name, tuple(family.labels), kind), 1)
-    return replace(_facts(_cluster(KINDS=15)), counters=[1] * SLOTS, samples=samples)
+    return replace(_facts(_cluster(KINDS=15)), samples=samples)
 
 
 def test_the_page_has_nothing_that_promlint_complains_of() -> None:
@@ -180,12 +182,11 @@ coredns_reload_failed_total{} coredns_reload_version_info{hash,value}
 coredns_health_request_duration_seconds{} coredns_health_request_failures_total{}
 coredns_cache_entries{server,type,zones,view} coredns_cache_hits_total{server,type,zones,view}
 coredns_cache_misses_total{server,zones,view} coredns_cache_requests_total{server,zones,view}
-coredns_cache_prefetch_total{server,zones,view} coredns_cache_drops_total{server,zones,view}
+coredns_cache_prefetch_total{server,zones,view}
 coredns_cache_served_stale_total{server,zones,view} coredns_cache_evictions_total{server,type,zones,view}
 coredns_forward_healthcheck_broken_total{} coredns_forward_max_concurrent_rejects_total{}
 coredns_proxy_request_duration_seconds{proxy_name,to,rcode} coredns_proxy_healthcheck_failures_total{proxy_name,to}
 coredns_proxy_conn_cache_hits_total{proxy_name,to,proto} coredns_proxy_conn_cache_misses_total{proxy_name,to,proto}
-coredns_autopath_success_total{server} coredns_hosts_entries{} coredns_hosts_reload_timestamp_seconds{}
 coredns_kubernetes_dns_programming_duration_seconds{service_kind}
 """
 
@@ -208,14 +209,16 @@ def test_a_histogram_is_told_with_cumulated_buckets_and_its_sum_in_seconds() -> 
 
 def test_what_an_alert_needs_a_first_value_of_is_told_from_the_start() -> None:
     samples = _samples(QUIET)
-    assert [samples[(name,)] for name in families.ALWAYS] == [0, 0, 0, 0]
+    assert [samples[(name,)] for name in families.ALWAYS] == [0] * 5
 
 
 def test_replies_are_told_by_the_names_of_coredns_too() -> None:
-    counts = new_counts()
-    counts[reply_counter(False, RRType.AAAA, Rcode.NOERROR)] = 7
-    counts[reply_counter(True, RRType.AAAA, Rcode.NXDOMAIN)] = 2
-    page = expose(replace(QUIET, counters=counts)).decode()
+    words = [0] * LAYOUT.words
+    tally = Tally(LAYOUT, words)
+    tally.meter(0, False, 4).counts[tally.cell(0, Making(RRType.AAAA, Rcode.NOERROR))] += 7
+    tally.meter(0, True, 4).counts[tally.cell(0, Making(RRType.AAAA, Rcode.NXDOMAIN))] += 2
+    tally.fold()
+    page = expose(replace(QUIET, samples=LAYOUT.samples(words))).decode()
     told = [sample for family in parse_text(page) for sample in family.samples]
     requests = {(one.labels["proto"], one.labels["type"]): one.value for one in told if one.name == families.REQUESTS}
     assert requests == {("udp", "AAAA"): 7, ("tcp", "AAAA"): 2}
@@ -230,7 +233,7 @@ def test_a_family_without_samples_is_left_out() -> None:
     assert "kdns_cluster" not in expose(QUIET).decode()
 
 
-_COUNTS = st.lists(st.integers(0, 2**53), min_size=SLOTS, max_size=SLOTS)
+_COUNTS = st.dictionaries(st.integers(0, LAYOUT.words - 1), st.integers(0, 2**53), max_size=50)
 _CLUSTERS = st.lists(
     st.builds(
         lambda label, words: ClusterFacts(label, dict(zip(Word, words, strict=True))),
@@ -244,9 +247,10 @@ _CLUSTERS = st.lists(
 
 @given(_COUNTS, _CLUSTERS, st.booleans())
 def test_both_parsers_take_whatever_there_is(
-    counts: list[int], clusters: Sequence[ClusterFacts], is_ready: bool
+    counts: dict[int, int], clusters: Sequence[ClusterFacts], is_ready: bool
 ) -> None:
-    facts = Facts(counts, {"ready": 1}, is_ready, clusters, NOW_NS)
+    samples = LAYOUT.samples([counts.get(at, 0) for at in range(LAYOUT.words)])
+    facts = Facts({"ready": 1}, is_ready, clusters, NOW_NS, samples)
     text = list(parse_text(expose(facts).decode()))
     strict = list(parse_openmetrics(openmetrics.generate_latest(FactsCollector(facts)).decode()))
     assert sum(len(family.samples) for family in text) == sum(len(family.samples) for family in strict)

@@ -200,6 +200,14 @@ def test_a_message_without_a_question_is_not_logged() -> None:
     assert log(EVERYTHING).line(exchange()._replace(query=b"")) is None
 
 
+@pytest.mark.parametrize(
+    ("local", "text"), [("10.96.0.10", "10.96.0.10"), ("::", "[::]"), ("fd00::a", "[fd00::a]"), ("", "-")]
+)
+def test_the_address_that_was_asked_is_told_as_coredns_tells_it(local: str, text: str) -> None:
+    rule = LogRule((ROOT,), "{local} {port}", frozenset({"all"}))
+    assert log(rule).line(exchange()._replace(local=local)) == f"{text} 40212"
+
+
 def test_a_log_without_rules_is_silent() -> None:
     assert log().is_silent
     assert not log(EVERYTHING).is_silent

@@ -10,7 +10,6 @@ import pytest
 
 from kdns.answer.engine import Engine
 from kdns.answer.spec import ClusterSpec, FileSpec, SiteSpec, Specification
-from kdns.observe.counters import new_counts
 from kdns.server.feed import Change, MalformedMessage, Scope
 from kdns.server.loading import load
 from kdns.server.parcel import MalformedParcel
@@ -20,6 +19,7 @@ from kdns.zone.delta import ZoneDelta
 from kdns.zone.masterfile import read
 from kdns.zone.subtree import Subtree
 from tests.server.serving import zone
+from tests.support.counting import Counting
 
 LOCAL, ORG = from_text("cluster.local"), from_text("example.org")
 
@@ -29,7 +29,7 @@ def engine() -> Engine:
     specification = Specification(
         sources=(ClusterSpec((LOCAL,)), FileSpec(ORG)), sites=(SiteSpec((ROOT,), (0, 1)),), listeners=((0,),)
     )
-    return Engine(specification, new_counts(), Random(1), _refuse_failure)
+    return Engine(specification, Counting(specification).tally, Random(1), _refuse_failure)
 
 
 def _refuse_failure(error: Exception, query: bytes) -> None:

@@ -12,16 +12,19 @@ import pytest
 
 import kdns.server.fleet
 from kdns.corefile import parse_corefile
-from kdns.observe.counters import SLOTS
+from kdns.observe.families import DROPPED, RESPONSES, Sample
 from kdns.observe.logs import Log
 from kdns.observe.status import Word
+from kdns.observe.tally import Making, Tally
 from kdns.server.assembly import assemble
 from kdns.server.control import Birth, ControlPlan
 from kdns.server.fleet import SHORTFALL_SECONDS, Fleet
+from kdns.server.labels import labels_of
 from kdns.server.process import EXIT_ERROR
 from kdns.server.restarts import Watchdog
 from kdns.server.slots import Serials, SlotState
 from kdns.server.status import Statuses, origins_of
+from kdns.wire.iana import RRType
 
 COREFILE = ". {\n kubernetes cluster.local\n file a.zone example.org\n}\n"
 KILLED = int(signal.SIGKILL)  # wait statuses
@@ -43,6 +46,7 @@ class Stage:
         plan = assemble(parse_corefile(COREFILE, "Corefile"), lambda _: (), lambda: ())
         self.before = Statuses(origins_of(plan.sources))
         self.fleet = Fleet(plan, {}, 2, Serials(), birth, Log(quiet=True), self.before)
+        self.layout = labels_of(plan).layout
         self.now = time.monotonic()
         self._watchdog = Watchdog(self.now, 1e9)  # nobody is silent
         self.tick()
@@ -174,11 +178,15 @@ def test_a_control_that_gives_up_is_followed_by_none_only_while_nothing_was_answ
 
 def test_counters_are_summed_over_workers_and_outlive_them(stage: Stage) -> None:
     for slot in stage.fleet.slots:
-        slot.counters[0], slot.counters[SLOTS - 1] = 5, 1
+        tally = Tally(stage.layout, slot.counters)
+        tally.dropped()
+        tally.meter(0, False, 4).counts[tally.cell(0, Making(RRType.A, 0, "kubernetes"))] += 4
+        tally.fold()
     stage.end(stage.fleet.slots[0].pid)
     stage.tick()
     counts = stage.fleet.counters()
-    assert (len(counts), counts[0], counts[-1]) == (SLOTS, 10, 2)
+    assert counts[Sample(DROPPED)] == 2
+    assert counts[Sample(RESPONSES, ("dns://:53", ".", "", "NOERROR", "kubernetes"))] == 8
 
 
 def test_draining_asks_all_processes_and_forks_no_more(stage: Stage) -> None:

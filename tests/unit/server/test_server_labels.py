@@ -6,7 +6,7 @@ import pytest
 
 from kdns.corefile import parse_corefile
 from kdns.observe.families import RESPONSES, Sample
-from kdns.observe.tally import Tally
+from kdns.observe.tally import Making, Tally
 from kdns.server.assembly import Plan, assemble
 from kdns.server.labels import labels_of
 from kdns.wire.name import from_text
@@ -44,9 +44,9 @@ def test_a_block_with_two_addresses_has_one_number_for_its_zone_and_two_names() 
     assert first[EXAMPLE] == second[EXAMPLE]
     words = [0] * labels.layout.words
     tally = Tally(labels.layout, words)
-    cell = tally.cell(first[EXAMPLE], 1, 0, "whoami")
+    cell = tally.cell(first[EXAMPLE], Making(1, 0, "whoami"))
     for listener in (0, 1):
-        tally.counts(listener, False, 4)[cell] += 1
+        tally.meter(listener, False, 4).counts[cell] += 1
     tally.fold()
     told = {sample for sample in labels.layout.samples(words) if sample.name == RESPONSES}
     assert told == {

@@ -12,13 +12,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kdns.corefile import Condition, ReadyWhen, parse_corefile
-from kdns.observe.counters import DROPPED, SLOTS, new_counts
+from kdns.observe.families import DROPPED, Sample
 from kdns.observe.logs import Log
 from kdns.observe.status import Word
+from kdns.observe.tally import Tally
 from kdns.server.admin import HEALTH, METRICS, READY
 from kdns.server.assembly import assemble
 from kdns.server.control import Birth
 from kdns.server.fleet import Fleet
+from kdns.server.labels import labels_of
 from kdns.server.pages import View, pages_of
 from kdns.server.slots import Serials, SlotState
 from kdns.zone.delta import LACKS_ENDPOINTS, LACKS_SERVICES
@@ -67,7 +69,7 @@ def fleet(new_fleet: NewFleet) -> Fleet:
 
 def _view(fleet: Fleet | None, *others: Fleet, is_terminating: bool = False) -> View:
     fleets = [one for one in (fleet, *others) if one is not None]
-    return View(fleet, fleets, new_counts(), is_terminating, ReadyWhen())
+    return View(fleet, fleets, {}, is_terminating, ReadyWhen())
 
 
 def _page(path: str, view: View) -> tuple[int, str]:
@@ -124,8 +126,10 @@ def test_workers_are_counted_by_state(fleet: Fleet, new_fleet: NewFleet) -> None
 
 def test_counters_are_those_of_all_workers_that_there_have_been(fleet: Fleet, new_fleet: NewFleet) -> None:
     other = new_fleet(1)
-    fleet.slots[0].counters[DROPPED], fleet.slots[1].counters[DROPPED], other.slots[0].counters[DROPPED] = 1, 2, 4
-    gone = [8] * SLOTS
+    for slot, count in ((fleet.slots[0], 1), (fleet.slots[1], 2), (other.slots[0], 4)):
+        for _ in range(count):
+            Tally(labels_of(fleet.plan).layout, slot.counters).dropped()
+    gone = {Sample(DROPPED): 8}
     assert _metrics(replace(_view(fleet, other), gone=gone))["kdns_dns_dropped_total"] == {(): 15}
     assert _metrics(replace(_view(None, other), gone=gone))["kdns_dns_dropped_total"] == {(): 12}
 

@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from kdns.answer.outside import Pending
-from kdns.observe.counters import SEND_FAILED
+from kdns.observe.families import SEND_FAILURES
 from kdns.observe.querylog import Exchange
 from kdns.server import waiting
 from kdns.server.udp import BATCH
@@ -149,7 +149,7 @@ def test_a_late_reply_that_cannot_be_sent_is_counted(
         Kernel(monkeypatch, -errno.EPERM)
         outside.tell(ANSWER)
         outside.tell(ANSWER)
-        assert (len(receive_all(one)), served.counts[SEND_FAILED], server.udp.waiting) == (1, 1, 0)
+        assert (len(receive_all(one)), served.counting.total(SEND_FAILURES), server.udp.waiting) == (1, 1, 0)
 
 
 def test_an_observer_is_told_once_there_is_a_reply(served: Served, outside: FakeOutside) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from kdns.observe.counters import DROPPED, SEND_FAILED, labels
+from kdns.observe.families import DROPPED, SEND_FAILURES
 from kdns.observe.querylog import Exchange
 from kdns.server import udp
 from kdns.server.udp import BATCH, BUFFER_OCTETS
@@ -90,13 +90,13 @@ def test_what_gets_no_reply_leaves_its_neighbours_theirs(served: Served, junk: b
         ask(server, one, query(WEB))
         replies = ask(server, one, *(junk if at in places else query(WEB, ident=at) for at in range(10)))
     assert [Answer(reply).ident for reply in replies] == [at for at in range(10) if at not in places]
-    assert served.counts[DROPPED] == len(places)
+    assert served.counting.total(DROPPED) == len(places)
 
 
 def test_a_socket_without_queries_is_no_error(served: Served) -> None:
     with Server(served.responder) as server:
         server.udp.on_readable()
-        assert sum(served.counts) == 0
+        assert served.counting.replies == {}
 
 
 # Sizes
@@ -199,10 +199,10 @@ def test_over_ten_thousand_answers_every_address_is_first_equally_often(served: 
 def test_kept_replies_and_others_are_counted_alike(served: Served) -> None:
     with Server(served.responder) as server, client(server) as one:
         ask(server, one, *[query(WEB)] * 5, *[query(NOBODY, 28)] * 3, query("www.example.org"), b"junk")
-    counted = {tuple(labels(at).values()): count for at, count in enumerate(served.counts[:DROPPED]) if count}
+    counted = served.counting.replies
     assert counted == {("udp", "A", "NOERROR"): 5, ("udp", "AAAA", "NXDOMAIN"): 3, ("udp", "A", "REFUSED"): 1}
-    assert served.counts[DROPPED] == 1
-    assert served.counts[SEND_FAILED] == 0
+    assert served.counting.total(DROPPED) == 1
+    assert served.counting.total(SEND_FAILURES) == 0
 
 
 # Sending fails
@@ -247,7 +247,7 @@ def test_replies_that_the_kernel_does_not_take_are_counted_and_the_rest_is_sent(
     with Server(served.responder) as server, client(server) as one:
         replies = ask(server, one, *(query(WEB, ident=at) for at in range(5)))
         assert [Answer(reply).ident for reply in replies] == arrived
-        assert served.counts[SEND_FAILED] == failed
+        assert served.counting.total(SEND_FAILURES) == failed
         assert len(ask(server, one, query(WEB))) == 1, "and the next batch is answered"
 
 
@@ -258,7 +258,7 @@ def test_a_failed_send_beside_a_dropped_message_loses_only_its_own(
     with Server(served.responder) as server, client(server) as one:
         queries = [query(WEB, ident=0), query(WEB, ident=1), b"junk", query(WEB, ident=3)]
         assert [Answer(reply).ident for reply in ask(server, one, *queries)] == [1, 3]
-    assert (served.counts[SEND_FAILED], served.counts[DROPPED]) == (1, 1)
+    assert (served.counting.total(SEND_FAILURES), served.counting.total(DROPPED)) == (1, 1)
 
 
 def test_a_reply_to_port_zero_is_lost_alone(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,4 +273,4 @@ def test_a_reply_to_port_zero_is_lost_alone(served: Served, monkeypatch: pytest.
         monkeypatch.setattr(server.udp, "_answer", forge)
         other.send(query(WEB, ident=7))
         assert [Answer(reply).ident for reply in ask(server, one, query(WEB, ident=8))] == [8]
-        assert served.counts[SEND_FAILED] == 1
+        assert served.counting.total(SEND_FAILURES) == 1

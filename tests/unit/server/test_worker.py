@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import signal
@@ -15,17 +16,18 @@ import dns.query
 import pytest
 
 from kdns.answer.spec import ClusterSpec, SiteSpec, Specification
-from kdns.observe.counters import SLOTS, reply_counter
+from kdns.observe.families import KDNS_RESPONSES, PANICS, Sample
 from kdns.observe.logs import Log
 from kdns.observe.querylog import QueryLog
+from kdns.observe.sampling import NAMESPACE_WORDS
 from kdns.server.assembly import Plan
 from kdns.server.feed import Change, Scope, encode
+from kdns.server.labels import labels_of
 from kdns.server.process import fork
 from kdns.server.publisher import Publisher
 from kdns.server.slots import Slots, SlotState
 from kdns.server.sockets import Address, bind_all
-from kdns.server.worker import WorkerPlan, run_worker
-from kdns.wire.iana import Rcode, RRType
+from kdns.server.worker import Worker, WorkerPlan, run_worker
 from kdns.wire.name import ROOT, from_text
 from kdns.zone.delta import ZoneDelta
 from kdns.zone.subtree import Subtree
@@ -36,7 +38,8 @@ SPECIFICATION = Specification(
     sources=(ClusterSpec((from_text("cluster.local"),)),), sites=(SiteSpec((ROOT,), (0,)),), listeners=((0,),)
 )
 PATIENCE = 10.0
-PLAN = Plan(SPECIFICATION, ((),), (), (QueryLog([]),))
+PLAN = Plan(SPECIFICATION, ((Address("127.0.0.1", 53),),), (), (QueryLog([]),))
+LAYOUT = labels_of(PLAN).layout
 
 
 def delta(value: int, *, count: int = 1) -> ZoneDelta:
@@ -52,7 +55,7 @@ class Harness:
     def __init__(self) -> None:
         self.address = Address("127.0.0.1", free_port())
         self.binding = bind_all([self.address], 1)[self.address]
-        self.slots = Slots(1, SLOTS)
+        self.slots = Slots(1, LAYOUT.words + NAMESPACE_WORDS)
         self.slot = self.slots[0]
         self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self.ours, self.theirs):
@@ -202,18 +205,18 @@ def test_the_heart_beats(worker: Harness) -> None:
 
 
 def test_counters_go_on_where_the_former_worker_left_them(worker: Harness) -> None:
-    counter = reply_counter(False, RRType.A, Rcode.NOERROR)
+    replies = Sample(KDNS_RESPONSES, ("udp", "A", "NOERROR"))
     worker.start()
     worker.become_current()
     for _ in range(3):
         worker.ask()
     assert worker.end() == 0
-    assert worker.slot.counters[counter] == 3
+    assert LAYOUT.samples(worker.slot.counters[: LAYOUT.words].tolist())[replies] == 3
     worker.start()
     worker.become_current()
     worker.ask()
     assert worker.end() == 0
-    assert worker.slot.counters[counter] == 4
+    assert LAYOUT.samples(worker.slot.counters[: LAYOUT.words].tolist())[replies] == 4
 
 
 def test_a_new_worker_takes_nothing_from_what_was_sent_to_the_former_one(worker: Harness) -> None:
@@ -274,3 +277,14 @@ def _drawn() -> bytes:
     os.close(reader)
     os.close(writer)
     return drawn
+
+
+def test_a_query_that_a_mistake_of_kdns_kept_from_its_answer_is_counted(worker: Harness) -> None:
+    plan = WorkerPlan(PLAN, [], worker.theirs, worker.slot, Log(worker._log_writer))
+    loop = asyncio.new_event_loop()
+    try:
+        Worker(plan, loop)._report_failure(RuntimeError("bug"), b"\x01\x02")
+    finally:
+        loop.close()
+    assert LAYOUT.samples(worker.slot.counters[: LAYOUT.words].tolist()) == {Sample(PANICS): 1}
+    assert "kdns bug: a query could not be answered: RuntimeError('bug'); query: 0102" in worker.logged()

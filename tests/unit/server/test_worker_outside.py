@@ -15,7 +15,6 @@ import dns.rcode
 import pytest
 
 from kdns.answer.spec import ClusterSpec, OutsideSpec, SiteSpec, Specification
-from kdns.observe.counters import SLOTS
 from kdns.observe.logs import Log
 from kdns.observe.querylog import LoggedBlock, LogRule, QueryLog
 from kdns.server import worker as worker_module
@@ -27,7 +26,7 @@ from kdns.server.worker import ForwarderLink, WorkerPlan, run_worker
 from kdns.wire.name import ROOT, from_text
 from kdns.wire.outside import Ask, Purpose, Source, Told
 from tests.support.forwarding import answering
-from tests.unit.server.test_worker import PATIENCE, Harness
+from tests.unit.server.test_worker import PATIENCE, PLAN, Harness
 
 CACHED = Source.CACHE_SUCCESS  # asked before: what upstreams have just been asked for, a worker does not keep
 
@@ -47,7 +46,7 @@ class Forwarded(Harness):
         self.feed, self.workers_feed = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.workers_feed.setblocking(False)
         self.feed.settimeout(PATIENCE)
-        self.forwarder = Slots(1, SLOTS)[0]
+        self.forwarder = Slots(1, 0)[0]
         self.forwarder.begin(time.monotonic_ns())
         self.forwarder.pid = 1
         self.query_log = QueryLog([])
@@ -55,8 +54,8 @@ class Forwarded(Harness):
     def start(self) -> None:
         self.slot.begin(time.monotonic_ns())
         plan = WorkerPlan(
-            Plan(SPECIFICATION, ((),), (), (self.query_log,)), [self.binding.for_slot(0, 0)], self.theirs, self.slot,
-            Log(self._log_writer), forwarder=ForwarderLink(self.workers_feed, self.forwarder),
+            Plan(SPECIFICATION, PLAN.addresses, (), (self.query_log,)), [self.binding.for_slot(0, 0)], self.theirs,
+            self.slot, Log(self._log_writer), forwarder=ForwarderLink(self.workers_feed, self.forwarder),
         )
         self.pid = fork(lambda: run_worker(plan))
         self.publisher.subscribers[0].acknowledged = 0
