@@ -313,10 +313,11 @@ class Engine:
         types = types_of(specs[0]) if isinstance(specs[0], HostsSpec) else None
         if len(sources) == 1:
             only = sources[0]
-            return Backend(lambda: maps[only], fallthrough, is_whole, directive, types)
+            return Backend(lambda: maps[only], fallthrough, is_whole, types, directive)
         return Backend(
-            lambda: {apex: zone for i in sources for apex, zone in maps[i].items()}, fallthrough, is_whole, directive
-        )
+            lambda: {apex: zone for i in sources for apex, zone in maps[i].items()}, fallthrough, is_whole,
+            directive=directive,
+        )  # fmt: skip
 
     def _serial_cell(self, zone: Zone) -> list[bytes]:
         return self._serials.setdefault(zone, [zone.serial.to_bytes(4)])

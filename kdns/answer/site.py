@@ -37,16 +37,16 @@ class Backend:
     """Zones of one kind, by apex.
 
     fallthrough: for each apex, names below which a denial passes the question on.
-    is_whole: all replies are forgotten when such a zone changes.
-    directive: the one that they are of, for who counts. types: questions for any other are passed on there too,
-    whoever has the name; None to pass on denials alone.
+    is_whole: all replies are forgotten when such a zone changes. types: questions for any other are passed on there
+    too, whoever has the name; None to pass on denials alone.
+    directive: the one that they are of, for who counts.
     """
 
     zones: Callable[[], dict[bytes, Zone]]
     fallthrough: Mapping[bytes, tuple[bytes, ...]]
     is_whole: bool = False
-    directive: str = ""
     types: frozenset[int] | None = None
+    directive: str = ""
 
     def keeps(self, kind: Kind, qtype: int) -> bool:
         """Whether a question is answered here though `fallthrough` covers its name, of which this was found."""
