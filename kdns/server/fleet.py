@@ -72,9 +72,10 @@ class Fleet:
     ) -> None:
         self.plan = plan
         self.bindings = bindings
-        self._layout = labels_of(plan).layout
+        labels = labels_of(plan)
+        self._layout, self._guards = labels.layout, labels.guards
         self._groups = groups_of(plan)
-        self.slots = Slots(workers, self._layout.words + NAMESPACE_WORDS)
+        self.slots = Slots(workers, self._layout.words + NAMESPACE_WORDS + self._guards.words)
         self.forwarder_slot = Slots(1, COUNTS)[0]
         self._board: Board | None = None  # from the first forwarder on
         self.statuses = Statuses(origins_of(plan.sources))
@@ -122,6 +123,7 @@ class Fleet:
         for slot in self.slots:
             for name, count in counts_of(slot.counters[size:]).items():
                 found[Sample(NAMESPACE_REQUESTS, (name.decode("ascii", "replace"),))] += count
+            found.update(self._guards.samples(slot.counters[size + NAMESPACE_WORDS :]))
         found.update(outside_metrics.counters(self.forwarder_report(), self._groups))
         found.update(programming_samples(self.statuses))
         return found
