@@ -25,7 +25,7 @@ contracts: $(STAMP)
 	$(BIN)/lint-imports
 
 check: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 # Creates namespaces of its own in the cluster that KDNS_TEST_KUBECONFIG names, and removes them.
 test-realapi: $(STAMP)

@@ -3,10 +3,12 @@
 An attempt without an answer is explained by the restart of the server that it went to, by that of an upstream if it
 was about a name outside, by that of the API server if it was about the cluster; from when the restart began until
 AFTER_SECONDS after what was restarted was there again. What is left is put down to the neighbours if they kept the
-machine busy then, and else explained by nothing.
+machine busy then, and else explained by nothing. That excuses single attempts; a name that nobody answered is lost,
+and a wrong answer wrong, whoever kept the machine busy. Where that was for much of the run, what seems good is not
+judged: nobody knows what a quiet machine would have shown.
 
 An address that a name has no more is a wrong answer, unless the API server was restarted and kdns may not have asked
-it again yet: it waits as client-go does, the longer the more often that happens within two minutes.
+it again yet, which takes it RETURN_SECONDS at most.
 """
 
 from __future__ import annotations
@@ -19,10 +21,15 @@ from typing import Any, NamedTuple
 from bench.stamps import Latencies, judged, told
 from bench.stub import NOBODY, TIMED_OUT, TIMEOUT_SECONDS, Attempt, Resolution, Server
 from bench.truth import STALE_SECONDS, Judgement, Question, Verdict
-from kdns.kube.backoff import JITTER, MAX_DELAY
+from kdns.kube.backoff import FIRST_DELAY, JITTER
+from kdns.server.streams import KNOCK_SECONDS
 
 AFTER_SECONDS = 3.0
-BACKOFF_SECONDS = MAX_DELAY * (1 + JITTER)
+# From when an API server is there again until it is asked: the longest wait between two connections that are refused,
+# and that before a list, should it have forgotten the versions from before.
+RETURN_SECONDS = 2 * KNOCK_SECONDS + FIRST_DELAY * (1 + JITTER)
+NOISY_SHARE = 0.2  # of the run in which others used much of the machine: more, and it shows nothing good
+NOT_JUDGED = "not judged: noisy"
 EXAMPLES_MAX = 20
 NEIGHBOURS = "nothing, but others used the machine"
 UNEXPLAINED = "nothing"
@@ -84,7 +91,7 @@ def is_wrong(one: Seen, events: Sequence[Event]) -> bool:
         return False
     sent = one.resolution.attempts[-1].at
     return one.judgement.verdict is not Verdict.STALE or not any(
-        event.name == API_SERVER and event.began <= sent <= event.ended + BACKOFF_SECONDS + STALE_SECONDS
+        event.name == API_SERVER and event.began <= sent <= event.ended + RETURN_SECONDS + STALE_SECONDS
         for event in events
     )
 
@@ -122,8 +129,14 @@ class Report(NamedTuple):
     examples: list[str]
 
 
-def report(seen: Sequence[Seen], events: Sequence[Event], loads: Sequence[Load], busy: Sequence[Span] = ()) -> Report:
-    """Everything; see README.md. busy: when others used much of the machine."""
+def report(
+    seen: Sequence[Seen],
+    events: Sequence[Event],
+    loads: Sequence[Load],
+    busy: Sequence[Span] = (),
+    seconds: float = float("inf"),
+) -> Report:
+    """Everything; see README.md. busy: when others used much of the machine, of `seconds` in all."""
     failures = [(one, attempt, cause(one.question, attempt, events, busy)) for one in seen
                 for attempt in one.resolution.failures]  # fmt: skip
     wrong = [one for one in seen if is_wrong(one, events)]
@@ -137,12 +150,16 @@ def report(seen: Sequence[Seen], events: Sequence[Event], loads: Sequence[Load],
         judged("wrong answers", len(wrong), 0, ""),
         told(f"  changed {STALE_SECONDS:g} s before, API server restarted", str(stale - sum(map(_is_stale, wrong)))),
         judged("lost names", len(lost), 0, ""),
+        told("  of these while others used the machine", str(sum(_is_among(one, busy) for one in lost))),
         judged("attempts without an answer that no restart explains", len(unexplained), 0, ""),
-        *_latencies(seen),
+        *_latencies(seen, events),
         told("load: queries answered", f"{sum(one.result['answered'] for one in loads):,}"),
         judged("load: wrong answers", sum(one.wrong for one in loads), 0, ""),
         judged("load: unanswered while this kdns was not restarted", unexplained_load, 0, ""),
     ]
+    is_noisy = sum(one.ended - one.began for one in busy) > NOISY_SHARE * seconds
+    if is_noisy:
+        rows = [(*row[:3], NOT_JUDGED if row[3] == "ok" else row[3]) for row in rows]
     examples = [_example(one, began) for one in (*wrong, *lost, *(pair[0] for pair in unexplained))]
     causes = [HEAD, *_causes(events, failures, [(one, one.cause(events, busy)) for one in loads])]
     return Report(rows, causes, list(dict.fromkeys(examples))[:EXAMPLES_MAX])
@@ -155,14 +172,23 @@ def cause(question: Question, attempt: Attempt, events: Sequence[Event], busy: S
 
 
 def _otherwise(began: float, ended: float, busy: Sequence[Span]) -> str:
-    return NEIGHBOURS if any(one.began <= ended and began <= one.ended for one in busy) else UNEXPLAINED
+    return NEIGHBOURS if _is_during(began, ended, busy) else UNEXPLAINED
+
+
+def _is_during(began: float, ended: float, busy: Sequence[Span]) -> bool:
+    return any(one.began <= ended and began <= one.ended for one in busy)
+
+
+def _is_among(one: Seen, busy: Sequence[Span]) -> bool:
+    """Whether a resolution was under way while others used the machine."""
+    return _is_during(one.resolution.at, one.resolution.at + one.resolution.seconds, busy)
 
 
 def _is_stale(one: Seen) -> bool:
     return one.judgement is not None and one.judgement.verdict is Verdict.STALE
 
 
-def _latencies(seen: Sequence[Seen]) -> Iterator[tuple[str, ...]]:
+def _latencies(seen: Sequence[Seen], events: Sequence[Event]) -> Iterator[tuple[str, ...]]:
     whole = [round(one.resolution.seconds * 1e9) for one in seen if one.judgement is not None]
     if whole:
         found = Latencies.of(whole)
@@ -170,7 +196,8 @@ def _latencies(seen: Sequence[Seen]) -> Iterator[tuple[str, ...]]:
     again = sum(len(one.resolution.attempts) > 1 for one in seen)
     yield told("  that needed more than one attempt", f"{again:,} ({100 * again / max(1, len(seen)):.3f} %)")
     stale = max((one.judgement.stale_seconds for one in seen if one.judgement is not None), default=0.0)
-    goal = BACKOFF_SECONDS + STALE_SECONDS
+    outages = (one.ended - one.began for one in events if one.name == API_SERVER and one.ended < float("inf"))
+    goal = max(outages, default=0.0) + RETURN_SECONDS + STALE_SECONDS
     yield judged("oldest address that was still answered, after the change", stale, goal, "s")
 
 

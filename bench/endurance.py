@@ -26,7 +26,7 @@ from statistics import mean
 from typing import Any
 
 from bench import outside, truth
-from bench.aftermath import Event, Load, Seen, Span, report
+from bench.aftermath import NOT_JUDGED, Event, Load, Seen, Span, report
 from bench.driver import Options, build_driver, run_driver
 from bench.peers import which
 from bench.processes import Neighbours, machine_line
@@ -202,7 +202,7 @@ def main() -> int:
 
 
 def _print(run: Run) -> int:
-    found = report(run.seen, run.events, run.loads, run.busy)
+    found = report(run.seen, run.events, run.loads, run.busy, len(run.others))
     print(f"\n{table([('', 'measured', 'goal', ''), *found.rows])}")
     print(f"\n{table(found.causes)}")
     for line in found.examples:
@@ -210,7 +210,10 @@ def _print(run: Run) -> int:
     print(f"\n{run.changes} changes of addresses; {run.left_out} resolutions not begun, as the machine was behind;"
           f" others used {mean(run.others):.0f} % of a core, and more than {BUSY_PERCENT:.0f} % in {len(run.busy)} of"
           f" {len(run.others)} seconds")  # fmt: skip
-    return 1 if any(row[3] == "MISSED" for row in found.rows) else 0
+    verdicts = {row[3] for row in found.rows}
+    verdict = next((one for one in ("MISSED", NOT_JUDGED) if one in verdicts), "OK")
+    print(f"verdict: {verdict}")
+    return 0 if verdict == "OK" else 1
 
 
 def complaints(log: Path) -> str:

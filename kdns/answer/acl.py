@@ -9,7 +9,7 @@ Each `acl` is looked at in order, if the name is in one of its zones; the first 
 without such a rule says nothing, and what no `acl` decides is allowed. An IPv4 client that comes as an IPv4-mapped
 IPv6 address is an IPv4 client. Lists may have thousands of networks: a look costs one dictionary lookup for each
 prefix length that occurs, not one for each network.
-Not here: replies (kdns.answer.responder), that no reply may be kept or found before this was asked.
+Not here: replies (kdns.answer.replying), that no reply may be kept or found before this was asked.
 """
 
 from __future__ import annotations

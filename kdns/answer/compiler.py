@@ -3,7 +3,7 @@
 A compiled reply gives bodies: what follows the question. Each body starts its address records at another one, so
 that clients spread evenly; where not all records fit, each body has others (musl resolvers without TCP live on them).
 The OPT record is no part of it: with it and without it a reply is otherwise the same. Not here: what stands in the
-sections (kdns.zone.lookup), when a reply is kept (kdns.answer.responder).
+sections (kdns.zone.lookup), when a reply is kept (kdns.answer.replying).
 """
 
 from __future__ import annotations

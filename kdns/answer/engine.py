@@ -27,7 +27,7 @@ from kdns.answer.template import Templates
 from kdns.observe.tally import Tally
 from kdns.zone.cluster import ForwardZone, ReverseZone, is_reverse
 from kdns.zone.delta import ZoneDelta
-from kdns.zone.hosts import HostsSpec, fallthrough_of
+from kdns.zone.hosts import HostsSpec, fallthrough_of, types_of
 from kdns.zone.masterzone import MasterZone, MasterZoneBuilder
 from kdns.zone.model import Dependency, Zone
 from kdns.zone.recordtext import parse_record
@@ -310,12 +310,14 @@ class Engine:
         specs = [self._specs[i] for i in sources]
         fallthrough = {apex: zones for spec in specs for apex, zones in _fallthrough(spec).items()}
         is_whole = not isinstance(specs[0], ClusterSpec)
+        types = types_of(specs[0]) if isinstance(specs[0], HostsSpec) else None
         if len(sources) == 1:
             only = sources[0]
-            return Backend(lambda: maps[only], fallthrough, is_whole, directive)
+            return Backend(lambda: maps[only], fallthrough, is_whole, types, directive)
         return Backend(
-            lambda: {apex: zone for i in sources for apex, zone in maps[i].items()}, fallthrough, is_whole, directive
-        )
+            lambda: {apex: zone for i in sources for apex, zone in maps[i].items()}, fallthrough, is_whole,
+            directive=directive,
+        )  # fmt: skip
 
     def _serial_cell(self, zone: Zone) -> list[bytes]:
         return self._serials.setdefault(zone, [zone.serial.to_bytes(4)])

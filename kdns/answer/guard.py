@@ -22,6 +22,7 @@ from kdns.answer.cookies import COOKIE_ROOM, Cookies, Standing
 from kdns.answer.ratelimit import Judgement, RateLimiter
 from kdns.answer.site import Site
 from kdns.answer.spec import SiteSpec
+from kdns.wire.cookie import parse
 from kdns.wire.name import ROOT
 from kdns.wire.query import find_option
 
@@ -131,6 +132,10 @@ class Guard:
         if standing is Standing.MALFORMED:
             return Judged(Ruling.FORMERR)
         return Judged(ruling, options, bool(options))
+
+    def is_malformed(self, cookie: bytes | None) -> bool:
+        """Whether a query with a COOKIE option of this body is FORMERR, whatever else it is."""
+        return self._cookies is not None and cookie is not None and parse(cookie) is None
 
     def _ask_acl(self, acl: Acl, asker: Asker, qname: bytes, qtype: int) -> Ruling:
         action, zone = acl.verdict(qname, qtype, asker.address)

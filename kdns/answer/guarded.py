@@ -5,7 +5,7 @@
 
 Every reply gets the options that are due to its client: kept ones, errors, truncated ones, those that come from
 outside. There is always room for them (kdns.answer.site.Site.room). Not here: what the guard decides
-(kdns.answer.guard), how answers are made (kdns.answer.responder).
+(kdns.answer.guard), how answers are made (kdns.answer.steps).
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from kdns.answer.acl import REPLIES, AclAction
+from kdns.answer.case import BROKEN, Client
 from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.cookies import asks_for_cookie_alone
 from kdns.answer.form import form_with_cookie
 from kdns.answer.guard import Asker, Guard, Judged, Ruling, told_nsid
 from kdns.answer.outside import Pending
-from kdns.answer.responder import BROKEN, Client, Responder, complete, transfer_query
+from kdns.answer.replying import complete
+from kdns.answer.responder import Responder, transfer_query
 from kdns.answer.site import Site
 from kdns.answer.table import Entry
 from kdns.observe.tally import Meter, Tally
@@ -84,15 +86,18 @@ class GuardedResponder(Responder):
         except Exception as error:  # a guard that fails lets nothing pass
             self._on_failure(error, message)
             query = parse_query(message)
-            return self._send(message, query, self._refuse(query, None, tcp, BROKEN), b"", meter) if query else None
+            broken = self._replier.refuse(query, None, tcp, BROKEN) if query else None
+            return self._send(message, query, broken, b"", meter) if query and broken else None
 
     def transfer(
         self, message: bytes, client: Client, has_room: bool, meter: Meter | None = None
     ) -> Iterator[bytes] | None:
-        """As Responder.transfer; who may not ask for it is left to `respond`."""
+        """As Responder.transfer; who may not ask for it, or not so, is left to `respond`."""
         query = transfer_query(message)
         site = self._site(query.qname) if query else None
         if query is None or site is None or not _lets_pass(site, query, client):
+            return None
+        if self.guard.is_malformed(_cookie_of(query)):
             return None
         stream = super().transfer(message, client, has_room, meter)
         if stream is None:
@@ -134,8 +139,7 @@ class GuardedResponder(Responder):
 
     def _judge(self, query: Query, asker: Asker) -> Judged:
         site = None if query.rcode else self._site(query.qname)
-        cookie = find_option(query.edns.options, COOKIE_OPTION) if query.edns else None
-        return self.guard.judge(site, asker, query.qname, query.qtype, cookie)
+        return self.guard.judge(site, asker, query.qname, query.qtype, _cookie_of(query))
 
     def _nsid(self, query: Query) -> bytes:
         return told_nsid(self._site(query.qname), query.edns.options) if query.edns else b""
@@ -146,7 +150,7 @@ class GuardedResponder(Responder):
     def _complete_for(
         self, message: bytes, end: int, entry: Entry, with_opt: bool, options: bytes, meter: Meter
     ) -> bytes:
-        """The reply, with the options of this client; see kdns.answer.responder.complete."""
+        """The reply, with the options of this client; see kdns.answer.replying.complete."""
         reply = complete(message, end, entry, with_opt, meter)
         return with_options(reply, len(reply) - len(entry[2]), options) if options else reply
 
@@ -156,21 +160,23 @@ class GuardedResponder(Responder):
         message, query, client, tcp, judged, meter = case
         is_sound = query.edns is not None and not query.edns.version
         if judged.has_cookie and is_sound and asks_for_cookie_alone(message):
-            return self._bare(query, tcp, Rcode.NOERROR)
+            return self._replier.bare(query, self._site(query.qname), tcp, Rcode.NOERROR)
         return self._keep_or_answer(message, query, client, tcp, meter)
 
     def _turn_away(self, case: _Case) -> Entry:
         reason = REPLIES[AclAction(case.judged.ruling.value)]
-        return self._refuse(case.query, self._site(case.query.qname), case.tcp, reason, "acl")
+        return self._replier.refuse(case.query, self._site(case.query.qname), case.tcp, reason, "acl")
 
     def _send_to_tcp(self, case: _Case) -> Entry:
         """An error, which is as short, is sent as it is."""
+        site = self._site(case.query.qname)
         if case.query.rcode:
-            return self._bare(case.query, case.tcp, case.query.rcode)
-        return self._truncated(case.query)
+            return self._replier.bare(case.query, site, case.tcp, case.query.rcode)
+        return self._replier.truncated(case.query, site)
 
     def _call_malformed(self, case: _Case) -> Entry:
-        return self._bare(case.query, case.tcp, case.query.rcode or Rcode.FORMERR)
+        site = self._site(case.query.qname)
+        return self._replier.bare(case.query, site, case.tcp, case.query.rcode or Rcode.FORMERR)
 
 
 _OUTCOMES: dict[Ruling, Callable[[GuardedResponder, _Case], Entry | Pending | None]] = {
@@ -181,6 +187,10 @@ _OUTCOMES: dict[Ruling, Callable[[GuardedResponder, _Case], Entry | Pending | No
     Ruling.SLIP: GuardedResponder._send_to_tcp,
     Ruling.FORMERR: GuardedResponder._call_malformed,
 }
+
+
+def _cookie_of(query: Query) -> bytes | None:
+    return find_option(query.edns.options, COOKIE_OPTION) if query.edns else None
 
 
 def _lets_pass(site: Site, query: Query, client: Client) -> bool:

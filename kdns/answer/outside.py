@@ -6,7 +6,7 @@ Two kinds: a name that is for outside, whose answer is passed on as it stands; a
 one for outside, whose answer is our CNAMEs with the outside answer behind them, all in one message. What is kept
 counts its hits and ages once a second, by `tick`; it is gone when it has expired, and when the zones may have changed
 so that they take the name themselves. Not here: asking (kdns.server.asking), for how long an answer holds
-(kdns.forward), the choice of what is for outside (kdns.answer.responder).
+(kdns.forward), the choice of what is for outside (kdns.answer.steps).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The steps behind `rewrite` see the query as rewritten; the reply has the client's own question, and the records that
 are found are rewritten back before they are written. Answers of servers outside come as octets, and are read for it.
-Not here: the rules (kdns.answer.rewrite), the steps (kdns.answer.responder).
+Not here: the rules (kdns.answer.rewrite), the steps (kdns.answer.steps).
 """
 
 from __future__ import annotations

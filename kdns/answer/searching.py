@@ -7,24 +7,21 @@
 Each name is answered as if the client had asked for it: by the server block that takes it, and by all its directives.
 One at a time, in the client's order: a name is asked outside only if the client would have come to it. What a block
 refuses, and a name that `rewrite` changes, ends the walk with the denial that it began with: the client walks on
-itself. Not here: which names those are, looking a name up (kdns.answer.responder).
+itself. Not here: which names those are, looking a name up (kdns.answer.steps).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Generic, NamedTuple, TypeVar
 
 from kdns.answer.autopath import AutopathSpec, Search, aliased, begin, walk
+from kdns.answer.case import Case, Leads, Probe
 from kdns.answer.outside import Pending
-from kdns.answer.site import Passage, Site
 from kdns.answer.table import Entry
 from kdns.wire.iana import Rcode
 from kdns.wire.outside import Told
 from kdns.zone.model import Lookup
-
-Case = TypeVar("Case")  # a query and what its answer depends on; the responder's own
 
 # What the walk makes of a name that is neither answered nor denied, and the denial of a walk that began outside.
 _REFUSED = Lookup(Rcode.REFUSED)
@@ -34,30 +31,7 @@ _DENIED_OUTSIDE = Lookup(Rcode.NXDOMAIN)
 Later = bytes | Pending
 
 
-class Leads(NamedTuple):
-    """A name for outside: the site that forwards the question, how, and the aliases of ours that lead there."""
-
-    site: Site
-    passage: Passage
-    question: bytes
-    chain: Lookup | None
-
-
-class Probe:
-    """Takes what would have been answered. found: by us, and its EDE; leads: where it is for outside.
-
-    Neither: it is refused.
-    """
-
-    __slots__ = ("ede", "found", "leads")
-
-    def __init__(self) -> None:
-        self.found: Lookup | None = None
-        self.ede: tuple[int, str] | None = None
-        self.leads: Leads | None = None
-
-
-class Searcher(Generic[Case]):
+class Searcher:
     """Walks for the queries of one responder.
 
     probe: what a name is answered with, None for the name that was asked. answer: the reply that says what was found,

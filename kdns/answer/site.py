@@ -2,7 +2,7 @@
 
 CoreDNS's order holds whatever the order in the Corefile: hosts first, then clusters, then zone files; among the zones
 of one kind the longest wins. A zone may pass a name on (`fallthrough`): only what owns records there stays, and what
-is not known yet, for that may turn out to own some.
+is not known yet, for that may turn out to own some. Hosts may pass on even that, for types that they cannot have.
 What is answered after a cluster has passed a name on is not kept: the name may turn up there at any time. Hosts and
 zone files that pass names on change as a whole, rarely, and every reply is forgotten then.
 Not here: the choice among sites, which the responder makes by the longest zone of a block.
@@ -37,14 +37,20 @@ class Backend:
     """Zones of one kind, by apex.
 
     fallthrough: for each apex, names below which a denial passes the question on.
-    is_whole: all replies are forgotten when such a zone changes.
+    is_whole: all replies are forgotten when such a zone changes. types: questions for any other are passed on there
+    too, whoever has the name; None to pass on denials alone.
     directive: the one that they are of, for who counts.
     """
 
     zones: Callable[[], dict[bytes, Zone]]
     fallthrough: Mapping[bytes, tuple[bytes, ...]]
     is_whole: bool = False
+    types: frozenset[int] | None = None
     directive: str = ""
+
+    def keeps(self, kind: Kind, qtype: int) -> bool:
+        """Whether a question is answered here though `fallthrough` covers its name, of which this was found."""
+        return kind not in _PASSED_ON and (self.types is None or qtype in self.types)
 
 
 class Decider(NamedTuple):
@@ -63,7 +69,8 @@ class Passage(NamedTuple):
 
     zone: the one that decides it, None for none: because no zone covers it, or because each passed it on.
     passed: a zone covers the name, and has passed it on.
-    exists: one of those knows it as an empty non-terminal; whoever it is passed on to must not deny it.
+    exists: one of those knows it, as an empty non-terminal or with other types; whoever it is passed on to must not
+    deny it.
     is_outside: no zone decides it, and `forward` takes it.
     lasting: what it is answered from elsewhere may be kept.
     directive: of the zone.
@@ -109,12 +116,12 @@ class Site:
         zones = (backend.zones().get(apex) for backend in self.backends)
         return next((zone for zone in zones if isinstance(zone, Transferable)), None)
 
-    def zone_of(self, qname: bytes) -> Zone | None:
+    def zone_of(self, qname: bytes, qtype: int) -> Zone | None:
         """The zone that decides a folded name, None if the name is in no zone of the site; see `passage`."""
-        return self.passage(qname).zone
+        return self.passage(qname, qtype).zone
 
-    def passage(self, qname: bytes) -> Passage:
-        """How a folded name fares in the zones of the site.
+    def passage(self, qname: bytes, qtype: int) -> Passage:
+        """How a question for a folded name fares in the zones of the site.
 
         No zone decides it where `forward` or `whoami` is to answer what every zone has passed on. Without them the
         last zone that covers a name keeps it even where it may pass it on: there is nowhere to pass it to.
@@ -132,9 +139,9 @@ class Site:
             if not any(apex in ancestors for apex in backend.fallthrough.get(zone.apex, ())):
                 return Passage(decides, False, exists, directive=directive)
             kind = decides.find(qname).kind
-            if kind not in _PASSED_ON:
+            if backend.keeps(kind, qtype):
                 return Passage(decides, False, exists, directive=directive)
-            exists = exists or kind is Kind.EMPTY
+            exists = exists or kind is not Kind.ABSENT
             lasting = lasting and backend.is_whole
         is_outside = self._is_forwarded(ancestors)
         if decides is None or self.whoami or is_outside:
@@ -193,7 +200,7 @@ class _Passed:
 
     What it answers is never kept: a name that turns up in the other zone would have to drop it.
 
-    existing: a name that the other zone knows as an empty non-terminal; it is not denied here.
+    existing: a name that the other zone knows; it is not denied here.
     """
 
     def __init__(self, zone: Zone, existing: bytes | None) -> None:

@@ -10,7 +10,7 @@ RFC 2308, 2181, 8767. Not here: failures (kdns.forward.failures), for how long a
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass
 from math import inf
 
@@ -31,7 +31,6 @@ SMALL_SHARE = 10  # S3-FIFO's: one in ten places is for newcomers
 
 Key = tuple[bytes, int]
 _SUCCESS, _DENIAL = Kind.SUCCESS, Kind.DENIAL  # reading a member of an enumeration costs more than comparing it
-_NO_GHOST = object()
 
 
 class Entry(msgspec.Struct, eq=False):
@@ -127,7 +126,7 @@ class AnswerCache:
         """Keep an answer, if it may be. Returns what is to be told, and the seconds for which it may be kept."""
         kind, seconds = answer.lifetime.kind, answer.lifetime.seconds
         shelf = self.success if kind is _SUCCESS else self.denial if kind is _DENIAL else None
-        if shelf is None or not self._may_keep(key[0][:-4], shelf):
+        if shelf is None or not ((self._keeps_all and not shelf.disabled) or self._may_keep(key[0][:-4], shelf)):
             return answer, 0
         answer = self._bounded(answer, shelf)
         if len(answer.body) <= BODY_MAX_OCTETS:
@@ -180,12 +179,19 @@ class Shelf:
         self._newcomers: deque[Entry] = deque()
         self._main: deque[Entry] = deque()
         # Keys of those that left without being asked for again: one that comes back goes to the main queue at once.
-        self._ghosts: OrderedDict[Key, None] = OrderedDict()
+        # Two generations, each half as long as there is room for: sets take half the time of what has an order.
+        self._ghosts: set[Key] = set()
+        self._older_ghosts: set[Key] = set()
 
     def put(self, entry: Entry) -> list[Entry]:
         """Add one; returns those that leave for it, itself if there is no room at all."""
-        is_back = self._ghosts.pop(entry.key, _NO_GHOST) is None
-        (self._main if is_back else self._newcomers).append(entry)
+        key = entry.key
+        if key in self._ghosts or key in self._older_ghosts:
+            self._ghosts.discard(key)
+            self._older_ghosts.discard(key)
+            self._main.append(entry)
+        else:
+            self._newcomers.append(entry)
         self.entries += 1
         lost = []
         # The queues hold those that were dropped as well, until their turn comes.
@@ -220,9 +226,9 @@ class Shelf:
         return entry
 
     def _remember(self, key: Key) -> None:
-        self._ghosts[key] = None
-        if len(self._ghosts) > self._capacity:
-            self._ghosts.popitem(last=False)
+        self._ghosts.add(key)
+        if 2 * len(self._ghosts) > self._capacity:
+            self._ghosts, self._older_ghosts = set(), self._ghosts
 
 
 def is_below_any(name: bytes, zones: tuple[bytes, ...]) -> bool:

@@ -5,6 +5,8 @@
 - What shows at once that an upstream is of no use (connection refused, SERVFAIL) makes the next one be asked at once.
 - Truncated, or with the letter case of the question not echoed: the same upstream again, over TCP. Somebody may be
   guessing there, but over TCP nobody can.
+- While all are known to be down, each is asked once more at most, and the answer is that none is there, unless one is
+  back by then. What is down is asked as well before a flight waits for those that refuse connections.
 - An answer with which the `forward` line has the next line asked (`next`) is as good as none if there is such a line.
 - An upstream whose answer is not needed any more is listened to all the same, for that is how its health is learned.
 
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 # Messages of one flight, to all upstreams and over all transports: as many as two upstreams, each over UDP and TCP,
 # take in two rounds. More would make us part of their trouble.
 SENDS_MAX = 8
+# How long a flight takes that begins while all upstreams are down: two hedge delays and a little, so that two have
+# their chance, and the probes, which go out as often, have found what is back.
+DOWN_PATIENCE = 0.5
 # Messages whose answer nobody waits for any more; beyond it the oldest is given up. Each holds a socket.
 ORPHANS_MAX = 512
 
@@ -39,7 +44,7 @@ ORPHANS_MAX = 512
 _SILENT = frozenset((Fault.REFUSED, Fault.UNREACHABLE, Fault.TIMEOUT, Fault.BROKEN, Fault.TLS))
 _WANTS_TCP = frozenset((Fault.TRUNCATED, Fault.NO_CASE))
 # Reading a member of an enumeration costs more than comparing it.
-_UDP, _GOOD = Transport.UDP, Rank.GOOD
+_UDP, _GOOD, _DOWN = Transport.UDP, Rank.GOOD, Rank.DOWN
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -134,7 +139,7 @@ class Exchange:
         flight.tokens.clear()
 
     def _woken(self, flight: Flight, now: float, out: list[Action]) -> Outcome | None:
-        if now >= flight.deadline:
+        if now >= flight.deadline and not flight.go_on(now):
             return self._conclude(flight, flight.refusal, out)
         if now >= flight.retry_at:
             flight.retry_at = inf
@@ -153,6 +158,8 @@ class Exchange:
         """Ask the next upstream, or end if there is no use in it. is_late: those that were asked had their time."""
         upstream = self._choose(flight, is_late)
         if upstream is not None:
+            if not flight.sends and upstream.rank is _DOWN:  # and so are all others
+                flight.hurry(now + DOWN_PATIENCE)
             flight.tried.append(upstream.index)
             flight.unanswered += 1
             self._send(flight, upstream, upstream.care.transport, now, out)
@@ -168,17 +175,20 @@ class Exchange:
             return None
         choice = flight.route.choice
         upstream = choice.next(flight.tried)
-        if upstream is None and is_late and flight.refusal is None and flight.tried:
-            flight.tried.clear()
-            flight.round += 1
-            upstream = choice.next(())
-        return upstream
+        if upstream is not None or flight.refusal is not None:
+            return upstream
+        if not is_late:
+            return choice.last_resort(flight.tried) if not flight.tokens else None
+        if not flight.tried or (flight.respite and flight.route.is_down):
+            return None
+        flight.tried.clear()
+        flight.round += 1
+        return choice.next(())
 
     def _pause(self, flight: Flight, now: float, out: list[Action]) -> Outcome | None:
         """None can be reached: wait a little, for one may be restarting, unless they were down before."""
         flight.retry_at = now + HEDGE_MAX * (1 << flight.round)
-        are_down = all(one.rank is Rank.DOWN for one in flight.route.upstreams)
-        if are_down or _has_tried_enough(flight) or flight.retry_at >= flight.deadline:
+        if flight.route.is_down or _has_tried_enough(flight) or flight.retry_at >= flight.deadline:
             return self._conclude(flight, None, out)
         self._sleep(flight)
         return None

@@ -36,7 +36,8 @@ class Waiter(msgspec.Struct, eq=False):
 class Flight(msgspec.Struct, eq=False):
     """One question to upstreams, and who waits for it. Times are those of `now`.
 
-    deadline: when it ends, answered or not. retry_at: when the next upstream is asked. stale_at: when those who wait
+    deadline: when it ends, answered or not. respite: if not 0, its deadline should an upstream be back at the first
+    one, before which all were down. retry_at: when the next upstream is asked. stale_at: when those who wait
     are told what has expired. tokens: messages whose answer it waits for. tried: indices of the upstreams asked in
     this round. unanswered: how often an upstream was asked that has not answered. sent: the last message, for its
     upstream is in doubt if it takes too long. refusal: the last answer that made the next upstream be asked.
@@ -63,6 +64,20 @@ class Flight(msgspec.Struct, eq=False):
     refusal: Answer | None = None
     is_late: bool = False
     is_over: bool = False
+    respite: float = 0.0
+
+    def hurry(self, deadline: float) -> None:
+        """All upstreams are down: no use in waiting for long."""
+        if deadline < self.deadline:
+            self.deadline, self.respite = deadline, self.deadline
+
+    def go_on(self, now: float) -> bool:
+        """At its deadline: whether an upstream is back, which is to be asked now."""
+        if not self.respite or self.route.is_down:
+            return False
+        self._calm_down()
+        self.retry_at = now
+        return True
 
     def move_to(self, route: Route) -> None:
         """Begin anew with the upstreams of another line, within the same time."""
@@ -72,6 +87,11 @@ class Flight(msgspec.Struct, eq=False):
         self.tried.clear()
         self.round = self.sends = self.unanswered = 0
         self.sent = self.refusal = None
+        if self.respite:
+            self._calm_down()
+
+    def _calm_down(self) -> None:
+        self.deadline, self.respite = self.respite, 0.0
 
 
 class Attempt(msgspec.Struct, frozen=True):

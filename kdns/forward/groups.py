@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kdns.forward.cache import AnswerCache, is_below_any
 from kdns.forward.failures import Failures
-from kdns.forward.health import Care, Upstream
+from kdns.forward.health import Care, Rank, Upstream
 from kdns.forward.policy import Choice
 from kdns.forward.reply import Answer
 from kdns.forward.values import ForwardSpec, GroupSpec, Transport, UpstreamSpec
@@ -51,6 +51,11 @@ class Route:
     def is_full(self) -> bool:
         """Whether as many flights are on their way as the line allows."""
         return 0 < self.spec.max_concurrent <= self.flights
+
+    @property
+    def is_down(self) -> bool:
+        """Whether all its upstreams are."""
+        return all(one.rank is Rank.DOWN for one in self.upstreams)
 
     def covers(self, name: bytes) -> bool:
         """Whether `except` leaves it here; it is at or below the line's zone, whose own name always stays."""

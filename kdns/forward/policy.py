@@ -42,6 +42,12 @@ class Choice:
         lowest = min([one.rank for one in left])
         return self._pick(self, [one for one in left if one.rank is lowest])
 
+    def last_resort(self, tried: Collection[int]) -> Upstream | None:
+        """One of those that are down, once all others were of no use: it may be back. None if there are no others."""
+        if all(upstream.rank is Rank.DOWN for upstream in self._upstreams):
+            return None
+        return self._random(_untried(self._upstreams, tried))
+
     def _random(self, upstreams: Sequence[Upstream]) -> Upstream | None:
         if len(upstreams) < 2:
             return upstreams[0] if upstreams else None

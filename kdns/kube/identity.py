@@ -7,6 +7,7 @@ is forbidden, the cluster stays unknown. It asks until it has an answer, and say
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -112,7 +113,10 @@ class Identity:
         if not self._is_current(number):
             return Outcome()
         is_answer = self._status or failure.fault is Fault.MALFORMED
-        return (self._useless_answer if is_answer else self._again)(in_transport(failure), now)
+        outcome = (self._useless_answer if is_answer else self._again)(in_transport(failure), now)
+        if failure.fault is Fault.REFUSED and self.request is not None:
+            self.request = replace(self.request, when_heard_of=True)
+        return outcome
 
     def _is_current(self, number: int) -> bool:
         return self.request is not None and self.request.number == number

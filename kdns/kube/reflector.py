@@ -20,10 +20,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from kdns.kube.backoff import Backoff
+from kdns.kube.backoff import Backoff, Pace
 from kdns.kube.decode import ObjectDecoder
 from kdns.kube.events import ADDED, BOOKMARK, DELETED, ERROR, MODIFIED, Sighting, Status, Unreadable, read_page
 from kdns.kube.failures import (
@@ -47,7 +47,7 @@ from kdns.kube.objects import Key
 from kdns.kube.paging import Pager
 from kdns.kube.queries import Query, probe_query, watch_list_query, watch_query
 from kdns.kube.refusals import Refusal, refusal_of_answer, refusal_of_event, trouble_of
-from kdns.kube.request import Failure, Headers, Notice, Outcome, Request, Resource, Severity
+from kdns.kube.request import Failure, Fault, Headers, Notice, Outcome, Request, Resource, Severity
 from kdns.kube.stages import (
     LIST_IDLE_SECONDS,
     OPENING_SECONDS,
@@ -128,12 +128,13 @@ class Reflector:
         self.request = Request(number, resource.path, (), now)
         self._stage = Stage.OPENING
         self._rng = rng
-        self._backoff = Backoff(rng)
+        self._pace = Pace(rng)
         self._intake = Intake(resource.kind, decoder, resume.keys if resume is not None else ())
         self._pager = Pager()
         self._listed_at = -math.inf  # when the first page of the list in progress came
         self._pages_until = -math.inf
         self._spoiled = 0  # streams, in a row
+        self._was_short = False  # the last watch that ended
         self._has_synced = False  # with this input
         self._notices: list[Notice] = []
         self._troubles = Troubles(str(resource))
@@ -193,7 +194,7 @@ class Reflector:
             if self._stage is Stage.REFUSED:
                 self._refused(now)
             else:
-                self._fail(in_transport(failure), now)
+                (self._find_nobody if failure.fault is Fault.REFUSED else self._fail)(in_transport(failure), now)
         return self._outcome(now)
 
     # Requests
@@ -202,7 +203,7 @@ class Reflector:
         self._purpose = purpose
         self._stage = Stage.OPENING
         self._quiet_since = self._opened_at = due
-        self._is_proved = False
+        self._is_proved, self._proved_at = False, due
         self._version_before = self.resource_version
         self._status, self._headers = 0, _NO_HEADERS
         self._body = bytearray()
@@ -227,8 +228,14 @@ class Reflector:
         self.statistics.relists += 1
         self._sync(due, now)
 
-    def _after_backoff(self, now: float, retry_after: float = 0.0) -> float:
-        return now + max(self._backoff.next_delay(now), retry_after)
+    def _after_backoff(self, backoff: Backoff, now: float, retry_after: float = 0.0) -> float:
+        self._end_standing(now)
+        return now + max(backoff.next_delay(now), retry_after)
+
+    def _end_standing(self, now: float) -> None:
+        """If a watch was good, it has been so for as long as it stood."""
+        if self.is_live:
+            self._pace.stood(now - self._proved_at)
 
     def _again(self, due: float, now: float) -> None:
         """Ask for the same once more. Initial events begin anew, a list goes on with the same page."""
@@ -259,7 +266,15 @@ class Reflector:
 
     def _fail(self, trouble: Trouble, now: float, retry_after: float = 0.0) -> None:
         self._complain(trouble, now)
-        self._again(self._after_backoff(now, retry_after), now)
+        is_list = self._purpose in (Purpose.WATCH_LIST, Purpose.LIST)
+        backoff = self._pace.list if is_list else self._pace.watch
+        self._again(self._after_backoff(backoff, now, retry_after), now)
+
+    def _find_nobody(self, trouble: Trouble, now: float) -> None:
+        """The connection was refused: who comes back there is asked soon."""
+        self._complain(trouble, now)
+        self._again(self._after_backoff(self._pace.absence, now), now)
+        self.request = replace(self.request, when_heard_of=True)
 
     def _spoil(self, trouble: Trouble, now: float) -> None:
         """The content of an answer is bad. If it is so again and again, it may be one bad event in the way."""
@@ -272,11 +287,11 @@ class Reflector:
         self._pager.forgive()
         if self._purpose is Purpose.WATCH_LIST:
             self._pages_until = now + PAGES_SECONDS
-        self._relist(self._after_backoff(now), now)
+        self._relist(self._after_backoff(self._pace.list, now), now)
 
     def _lose_version(self, refusal: Refusal, now: float) -> None:
         self._complain(version_lost(self.resource_version, refusal.why), now)
-        self._relist(self._after_backoff(now, refusal.retry_after), now)
+        self._relist(self._after_backoff(self._pace.list, now, refusal.retry_after), now)
 
     def _roll_back(self, version: str, now: float) -> None:
         """The API server's store is older than what it has told before: an etcd that was restored from a backup.
@@ -287,7 +302,7 @@ class Reflector:
         self._complain(rolled_back(version, self.resource_version), now)
         self.resource_version = ""
         self._intake.forget_versions()
-        self._relist(self._after_backoff(now), now)
+        self._relist(self._after_backoff(self._pace.list, now), now)
 
     # Ends that should not be, and silence
 
@@ -312,6 +327,7 @@ class Reflector:
         A store that has gone back is silent until its versions are past the one that the watch began with.
         """
         self.statistics.silences += 1
+        self._end_standing(now)
         self._ask(Purpose.PROBE, now)
 
     # Refusals
@@ -350,7 +366,7 @@ class Reflector:
         if self._pager.token and refusal.is_of_version:
             self._complain(token_lost(refusal.why), now)
             self._pager.expire()
-            self._sync(self._after_backoff(now, refusal.retry_after), now)
+            self._sync(self._after_backoff(self._pace.list, now, refusal.retry_after), now)
         else:
             self._put_off(refusal, now)
 
@@ -498,10 +514,12 @@ class Reflector:
 
     def _watch_ended(self, now: float) -> None:
         """The server has ended the watch, as it does every few minutes, or with its own end."""
-        if now - self._opened_at < PROVING_SECONDS and self.resource_version == self._version_before:
+        was_short, self._was_short = self._was_short, now - self._opened_at < PROVING_SECONDS
+        if self._was_short and (was_short or self.resource_version == self._version_before):
             self._fail(VERY_SHORT_WATCH, now)
         else:
             self._prove(now)
+            self._end_standing(now)
             self._ask(Purpose.WATCH, now)
 
     # What follows
@@ -512,6 +530,8 @@ class Reflector:
 
     def _prove(self, now: float) -> None:
         """A watch is good: the API server is well."""
+        if not self._is_proved:
+            self._proved_at = now
         self._is_proved = self.is_confirmed = True
         self.heard_at = now
         self._notices += self._troubles.end(now)

@@ -69,12 +69,15 @@ class Request:
 
     number: counts the requests of one reflector; what is told of an earlier one is stale.
     due: when to send it (monotonic seconds), not before.
+    when_heard_of: it may be sent before it is due, as soon as something listens there again: the last connection was
+        refused. To find out costs an API server nothing that is away.
     """
 
     number: int
     path: str
     query: tuple[tuple[str, str], ...]
     due: float
+    when_heard_of: bool = False
 
 
 class Fault(Enum):

@@ -18,8 +18,8 @@ WATCH_IDLE_SECONDS = 90.0
 # Initial events that bring no new object for so long are over, and the server does not know that it should say so
 # (before 1.27). A new server reads them from memory: it pauses for a full connection, not for seconds.
 INITIAL_IDLE_SECONDS = 10.0
-# A watch that ends sooner, and has brought nothing, is a failure (client-go: "very short watch"). One that stands for
-# so long is not going to be answered with an error any more.
+# A watch that ends sooner, and has brought nothing, is a failure (client-go: "very short watch"); so is the second of
+# two in a row, whatever they have brought. One that stands for so long is not going to be answered with an error.
 PROVING_SECONDS = 1.0
 
 

@@ -237,11 +237,14 @@ class ApiSource:
             self.heard_at = now
 
     def _open(self, now: float) -> None:
-        """Open what is due; what has been given up is closed with it, or already while the next one has to wait."""
+        """Open what is due, or is to be tried before.
+
+        What has been given up is closed with it, or already while the next one has to wait.
+        """
         for owner, request in self._mirror.requests():
             if self._opened.get(owner) == request.number:
                 continue
-            if request.due <= now:
+            if request.due <= now or request.when_heard_of:
                 self._opened[owner] = request.number
                 self._streams.open(owner, request)
             elif self._opened.pop(owner, None) is not None:

@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from socket import gethostname
-from typing import Protocol
 
 from kdns import __version__
 from kdns.answer.acl import AclAction, AclRule, AclSpec
 from kdns.answer.chaos import ChaosSpec
 from kdns.answer.spec import ClusterSpec, FileSpec, OutsideSpec, SiteSpec, SourceSpec, Specification
 from kdns.answer.transfer import TransferSpec
-from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, Position, ServerBlock, Settings, ZoneFile
+from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, ServerBlock, Settings, ZoneFile
 from kdns.corefile import plugins as corefile_plugins
 from kdns.corefile.access import EVERYBODY
 from kdns.corefile.plugins import Chaos, Hosts, Nsid, Transfer
@@ -36,19 +35,6 @@ from kdns.zone.hosts import HostsSpec
 Resolve = Callable[[str], Sequence[str]]
 Machine = Callable[[], Sequence[str]]
 
-
-class _Placed(Protocol):
-    @property
-    def position(self) -> Position: ...
-
-
-# Directives that the language has and nothing serves, and what a block says by them: better refused than accepted
-# and ignored.
-PENDING: dict[str, Callable[[ServerBlock], Sequence[_Placed | None]]] = {
-    "hosts { fallthrough_unsupported }": lambda block: [
-        line for line in (block.hosts,) if line and line.fallthrough_unsupported
-    ],
-}
 
 _AUTHORS = b"the authors of kdns"  # for `chaos` without any
 
@@ -136,7 +122,6 @@ def assemble(
     Raises CorefileError.
     """
     for block in corefile.blocks:
-        _refuse_pending(block)
         _check(block, resolve)
     refuse_two_trusts(line for block in corefile.blocks for line in block.forward)
     listeners = corefile.listeners(resolve)
@@ -208,7 +193,13 @@ class _Assembler:
         return (nsid.data or self.host()).encode("utf-8", "surrogateescape")
 
     def _hosts(self, hosts: Hosts) -> int:
-        spec = HostsSpec(hosts.zones, hosts.ttl, not hosts.no_reverse, hosts.fallthrough or ())
+        spec = HostsSpec(
+            hosts.zones,
+            hosts.ttl,
+            not hosts.no_reverse,
+            hosts.fallthrough or (),
+            passes_types=hosts.fallthrough_unsupported,
+        )
         return self._number(HostsPlan(hosts), spec)
 
     def _cluster(self, kubernetes: Kubernetes) -> int:
@@ -241,13 +232,6 @@ class _Assembler:
 
 def _acl_rule(rule: corefile_plugins.AclRule) -> AclRule:
     return AclRule(AclAction(rule.action.value), rule.types, rule.networks)
-
-
-def _refuse_pending(block: ServerBlock) -> None:
-    for name, said in PENDING.items():
-        for directive in said(block):
-            if directive is not None:
-                raise CorefileError(directive.position, f"kdns does not serve `{name}` yet")
 
 
 def _check(block: ServerBlock, resolve: Resolve) -> None:

@@ -10,7 +10,8 @@ A list is read by its thread, ahead of who decodes it. A watch is quiet for most
 known soon: two threads that take turns at one interpreter cost several times what reading does. So a thread lends a
 connection that has become quiet to `take`, and has it back for a burst, and for all that goes wrong.
 
-A 401 is passed on, but after one more attempt if refreshing the credentials gives others. Not here: connections and
+A 401 is passed on, but after one more attempt if refreshing the credentials gives others. A request that may be sent
+before it is due (Request.when_heard_of) is tried until it is not refused any more. Not here: connections and
 credentials (kdns.server.apiclient), what the octets say, when to try again (kdns.kube.reflector).
 """
 
@@ -20,9 +21,11 @@ import os
 import select
 import sys
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from random import uniform
 
 from kdns.kube.request import Failure, Fault, Headers, Request
 from kdns.server.apiclient import ApiClient, RequestFailed
@@ -30,6 +33,10 @@ from kdns.server.credentials import Credentials
 from kdns.server.dialing import Cancelled, Connection
 from kdns.server.response import Head, Response
 
+# A request that may be sent as soon as somebody listens again is tried after one to two times this, until it is due.
+# A connection that is refused costs an API server's kernel two packets: of a thousand nodes, three a node each three
+# seconds are a thousand a second. Nobody is asked for anything by it, and those who come back do not come in step.
+KNOCK_SECONDS = 2.0
 QUEUE_OCTETS = 4 << 20  # of all streams together; control decodes that much in some 20 ms
 BATCH_OCTETS = 256 << 10  # of one `take`: about a millisecond of decoding, before control looks at something else
 BLOCK_OCTETS = 64 << 10  # what a thread reads before it passes it on, if so much is there
@@ -199,13 +206,23 @@ class Streams:
                 stream.finish()
 
     def _converse(self, stream: _Stream) -> None:
-        try:
-            credentials = self._client.credentials()
-            others = self._attempt(stream, credentials)
-            if others is not None:
-                self._attempt(stream, others, is_last=True)
-        except RequestFailed as failed:
-            self._post(stream, Failed(failed.failure))
+        is_due = False
+        while not is_due:
+            is_due = stream.wait(KNOCK_SECONDS * uniform(1, 2))
+            try:
+                self._ask(stream)
+                return
+            except RequestFailed as failed:
+                if is_due or failed.failure.fault is not Fault.REFUSED:
+                    self._post(stream, Failed(failed.failure))
+                    return
+
+    def _ask(self, stream: _Stream) -> None:
+        """Send the request, once more if other credentials may help, and pass on the answer. Raises RequestFailed."""
+        credentials = self._client.credentials()
+        others = self._attempt(stream, credentials)
+        if others is not None:
+            self._attempt(stream, others, is_last=True)
 
     def _attempt(self, stream: _Stream, credentials: Credentials, is_last: bool = False) -> Credentials | None:
         """Send the request and pass on the answer; or none, if these credentials are refused and there are others."""
@@ -279,6 +296,17 @@ class _Stream:
         self.is_cancelled = False
         self.loan: _Loan | None = None
         self._is_finished = False
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long, but not beyond when it is due: whether it is. Raises Cancelled."""
+        left = self.request.due - time.monotonic()
+        if left <= 0:
+            return True
+        poll = select.poll()
+        poll.register(self.cancelled, select.POLLIN)
+        if poll.poll(min(left, seconds) * 1000):
+            raise Cancelled
+        return left <= seconds
 
     def cancel(self) -> None:
         """Have its thread end."""

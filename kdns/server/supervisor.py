@@ -198,13 +198,14 @@ class Supervisor:
             self._log.info("reloaded: only the new processes read queries")
             if self._current is not None:
                 self._current.look_for_loops()
+        self._bury()
         if self._incoming is None and not self._is_terminating:
             self._look(now)
-            if self._is_reload_wanted:
+            # What was given up refuses queries for ever. It cannot be had anew before it is closed, in a few seconds.
+            if self._is_reload_wanted and not self._given_up():
                 self._is_reload_wanted = False
                 self._reload(now)
         self._advance_end(now)
-        self._bury()
 
     def _advance_end(self, now: float) -> None:
         if self._drain_deadline is None:

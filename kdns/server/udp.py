@@ -24,10 +24,12 @@ from functools import partial
 from struct import Struct
 from time import perf_counter_ns
 
+from kdns.answer.case import Client
 from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.form import form_of
 from kdns.answer.outside import SHED, Pending
-from kdns.answer.responder import SERIAL_OCTETS, Client, Responder
+from kdns.answer.replying import SERIAL_OCTETS
+from kdns.answer.responder import Responder
 from kdns.observe.sampling import NamespaceSampler
 from kdns.observe.tally import FIRST_BOUND_NS, Meter
 from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed, timed

@@ -200,7 +200,9 @@ class UdpPool:
             if exchange is None or judged is Judged.MISMATCH:
                 self._pass_over(one)
             else:
-                one.leave(exchange)
+                del waiting[exchange.sent.id]
+                if one.is_retired and not waiting:
+                    self.dismiss(one)
                 if judged is Judged.ANSWER:
                     self._outcome.replied(exchange.token, reply)
                 else:

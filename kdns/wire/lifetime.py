@@ -68,11 +68,12 @@ def lifetime(reply: Layout, limits: Limits) -> Lifetime:
     Aliases without a record of the type asked for, and without an SOA record, are not kept, though they have TTLs:
     to a stub resolver that reply denies the type, and nothing says for how long (RFC 2308 section 2.2).
     """
-    if reply.rcode not in (_NOERROR, _NXDOMAIN):
-        return _FAILURE
-    if reply.rcode == _NOERROR and reply.is_answered:
+    rcode = reply.rcode
+    if rcode == _NOERROR and reply.is_answered:
         most = min(limits.success_most, MAX_SUCCESS_SECONDS)
         return _kept(_SUCCESS, min(reply.ttls), limits.success_least, most)
+    if rcode != _NOERROR and rcode != _NXDOMAIN:
+        return _FAILURE
     if reply.soa is None:
         return _UNCACHEABLE
     most = min(limits.denial_most, MAX_DENIAL_SECONDS)
@@ -89,5 +90,6 @@ def failure_seconds(failures: int, most: float) -> float:
 
 
 def _kept(kind: Kind, ttl: int, least: int, most: int) -> Lifetime:
-    seconds = min(max(ttl, least), most)
+    seconds = least if ttl < least else ttl
+    seconds = most if seconds > most else seconds
     return Lifetime(kind, seconds) if ttl > 0 and seconds > 0 else _UNCACHEABLE

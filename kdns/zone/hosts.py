@@ -11,7 +11,8 @@ directive; a new text makes new zones, and these never change.
 
 Names outside the directive's zones are left out, from reverse names too. `*` is a label like any other. Where
 `fallthrough` covers a name, the site passes on what is empty or absent (kdns.answer.site), so that a name with A
-alone is NODATA for AAAA, and is never asked for elsewhere. Reverse names without an entry are always passed on: a
+alone is NODATA for AAAA, and is never asked for elsewhere; with `passes_types` it is for types that no hosts file can
+have. Reverse names without an entry are always passed on: a
 hosts file does not claim to know all addresses.
 
 A denial carries a SOA, or no resolver would believe it for any time (RFC 2308 section 5): CoreDNS answers SERVFAIL
@@ -54,6 +55,7 @@ NEGATIVE_TTL = 5  # of a denial, at most: the file is looked at every few second
 _MNAME, _RNAME = from_text("localhost"), from_text("nobody.invalid")
 _REFRESH, _RETRY, _EXPIRE = 3600, 1200, 604800  # nobody transfers it; Unbound's values for its local zones
 _WHOLE = b""  # the one key under which a hosts file announces changes
+_TYPES: frozenset[int] = frozenset((RRType.A, RRType.AAAA, RRType.PTR))
 _times = Struct(">5I").pack
 
 
@@ -78,6 +80,7 @@ class HostsSpec:
     zones: folded apexes. ttl: of all records. reverse: whether addresses have PTR records.
     fallthrough: zones (folded names) in which a denial passes the question on; () for none.
     negative_ttl: most seconds that a denial may be believed.
+    passes_types: in those zones, questions for other types than A, AAAA and PTR are passed on too.
     """
 
     zones: tuple[bytes, ...]
@@ -85,6 +88,7 @@ class HostsSpec:
     reverse: bool = True
     fallthrough: tuple[bytes, ...] = ()
     negative_ttl: int = NEGATIVE_TTL
+    passes_types: bool = False
 
 
 def parse_hosts(text: str, path: str) -> HostsText:
@@ -224,6 +228,11 @@ def apexes_of(spec: HostsSpec) -> tuple[bytes, ...]:
 def fallthrough_of(spec: HostsSpec) -> dict[bytes, tuple[bytes, ...]]:
     """Where each zone of a directive passes on what it does not have."""
     return {apex: (apex,) if _is_reverse(apex) else spec.fallthrough for apex in apexes_of(spec)}
+
+
+def types_of(spec: HostsSpec) -> frozenset[int] | None:
+    """The types with which names of a directive stay there, None for all."""
+    return _TYPES if spec.passes_types else None
 
 
 def _is_reverse(apex: bytes) -> bool:

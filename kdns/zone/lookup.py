@@ -25,7 +25,7 @@ from kdns.zone.rrset import RRset
 
 __all__ = ["MAX_ADDITIONAL_TARGETS", "MAX_ALIASES", "hinfo", "lookup"]
 
-ZoneOf = Callable[[bytes], Zone | None]
+ZoneOf = Callable[[bytes, int], Zone | None]
 
 # Aliases followed for one question. No resolver follows more (Unbound 11, BIND 16), and without a bound one question
 # could be made to cost as much as a zone has CNAMEs.
@@ -48,7 +48,7 @@ def lookup(zone: Zone, zone_of: ZoneOf, qname: bytes, qtype: int) -> Lookup:
     """Answer a question.
 
     zone: the deepest of our zones that holds `qname`.
-    zone_of: gives that zone for any folded name, None if the name is not ours.
+    zone_of: gives that zone for any folded name and a type to be found there, None if the name is not ours.
     qname: folded. All owners in the answer that stem from it are folded too.
     """
     return _Walk(zone_of, qtype).run(zone, qname)
@@ -56,7 +56,7 @@ def lookup(zone: Zone, zone_of: ZoneOf, qname: bytes, qtype: int) -> Lookup:
 
 def _parent_side(zone: Zone, zone_of: ZoneOf) -> Zone:
     """Who answers DS for this zone's apex: the parent, if it is ours and delegates it (RFC 4035 section 3.1.4.1)."""
-    above = zone_of(parent(zone.apex)) if zone.apex != ROOT else None
+    above = zone_of(parent(zone.apex), RRType.DS) if zone.apex != ROOT else None
     if above is None:
         return zone
     found = above.find(zone.apex)
@@ -93,7 +93,7 @@ class _Walk:
             name = outcome
             if name in seen or len(seen) > MAX_ALIASES:  # a circle, or too long: the resolver takes it from here
                 return self._done(note=found.note)
-            target_zone = self._zone_of(name)
+            target_zone = self._zone_of(name, self._qtype)
             if target_zone is None:
                 return self._done(note=found.note, leads_to=name)
             seen.add(name)
@@ -183,7 +183,7 @@ class _Walk:
         return tuple(found for target in targets for found in self._addresses(target, glue))
 
     def _addresses(self, name: bytes, glue: bool) -> Iterator[RRset]:
-        zone = self._zone_of(name)
+        zone = self._zone_of(name, RRType.A)
         if zone is None:
             return
         found = self._find(zone, name)

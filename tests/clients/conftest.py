@@ -10,7 +10,6 @@ import pytest
 from tests.server.serving import ROOT
 from tests.support.namespaces import require_namespaces
 from tests.support.outsideworld import OutsideWorld
-from tests.support.pending import without_pending
 from tests.support.podhost import PodHost
 from tests.support.podresolvers import RESOLVERS
 from tests.support.programs import require
@@ -43,7 +42,6 @@ stale.example.org:53 {
 def corefile() -> str:
     """Kubeadm's, unchanged but for where the cluster is recorded, and whom the node asks."""
     text = KUBEADM.read_text().replace("/etc/resolv.conf", "resolv.conf")
-    text = without_pending(text)
     return text.replace("pods insecure", "pods insecure\n       manifests dump.json external.yaml") + STALE_BLOCK
 
 

@@ -14,11 +14,9 @@ from tests.clients.conftest import corefile
 from tests.clients.test_outside_names import SEARCHING, fresh
 from tests.clients.test_real_resolvers import WEB_4, WEB_6
 from tests.support.outsideworld import INTRANET, WWW_4, WWW_6
-from tests.support.pending import PENDING
 from tests.support.podhost import PodHost
 from tests.support.podresolvers import Question
 
-pytestmark = pytest.mark.skipif("autopath" in PENDING, reason="kdns does not serve autopath yet")
 ONE_QUESTION = {
     Question("A", "www.example.org"): [WWW_4],
     Question("AAAA", "www.example.org"): [WWW_6],

@@ -22,7 +22,6 @@ from tests.server.watched import DB, DB_ADDRESSES, SHOP, WEB, WEB_ADDRESS
 from tests.support.fakeapi.process import FakeApiProcess
 from tests.support.image import make_image
 from tests.support.namespaces import THERE, connect
-from tests.support.pending import without_pending
 from tests.support.pods import PodNamespace, add_setpriv, as_pod, kdns_in_pod, require_pods
 
 OUTSIDE, OUTSIDE_ADDRESS = "anything.apps.example.org", "192.0.2.99"
@@ -44,7 +43,7 @@ class Node:
     def running(self, name: str) -> Iterator[None]:
         """The container of an overlay, with the Corefile of its ConfigMap."""
         corefile = one(rendered(name), "ConfigMap")["data"]["Corefile"]
-        (self.configuration / "Corefile").write_text(without_pending(corefile))
+        (self.configuration / "Corefile").write_text(corefile)
         arguments = [*container(workloads()[name])["args"], "--workers", "1"]
         server = Server(("serve", *arguments), self.directory, 53, prefix=self.command)
         try:

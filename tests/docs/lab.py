@@ -20,7 +20,6 @@ from typing import NamedTuple, Self
 
 from tests.server.hasty import HASTY
 from tests.server.serving import ROOT, free_port
-from tests.support.pending import PENDING, without_pending
 
 PORTS = ("1053", "1054", "8080", "8181", "9153")
 PATIENCE = 30.0
@@ -57,7 +56,7 @@ def steps_of(text: str) -> list[Step]:
 def corefile_of(text: str) -> str:
     """The Corefile of the page."""
     (found,) = _COREFILE.findall(text)
-    return without_pending(found)
+    return found
 
 
 class Lab:
@@ -108,8 +107,6 @@ class Lab:
                 process.wait(PATIENCE)
 
     def _see(self, step: Step) -> None:
-        if "+nsid" in step.command and "nsid" in PENDING:
-            return
         wanted, deadline = _normal(step.output), time.monotonic() + PATIENCE
         while (found := self._run(step.command)) != wanted:
             assert time.monotonic() < deadline, f"{step.command}: {found}, not {wanted}"

@@ -85,7 +85,7 @@ def plain(served: Served, question: Question) -> Lookup | None:
     """The lookup for a question, without anything that is kept; None for what is refused before it."""
     sites = served.responder._sites
     site = next((sites[apex] for apex in suffixes(question.qname) if apex in sites), None)
-    zone = site.zone_of(question.qname) if site and question.qtype not in (251, 252) else None
+    zone = site.zone_of(question.qname, question.qtype) if site and question.qtype not in (251, 252) else None
     return lookup(zone, site.zone_of, question.qname, question.qtype) if site and zone else None
 
 

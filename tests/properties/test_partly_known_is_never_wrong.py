@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TypeVar
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -31,6 +31,8 @@ FILES = {
 }
 ALIAS = from_text("alias.example.org")  # exists: if it is denied, it is for its target
 _T = TypeVar("_T")
+# An example is some two hundred questions, most of them to two engines.
+HALF = settings(max_examples=settings.default.max_examples // 2)
 
 
 @st.composite
@@ -140,6 +142,7 @@ LACKS = st.integers(1, LACKS_EVERYTHING)
 FALLTHROUGH = st.sampled_from([(), (ROOT,), (CLUSTER,), (IN_ADDR, IP6)])
 
 
+@HALF
 @given(st.data(), clusters(), LACKS, st.sampled_from(PodNames), FALLTHROUGH, st.booleans())
 def test_each_answer_is_that_of_the_whole_or_servfail_and_no_denial(
     data: st.DataObject, state: Cluster, lacks: int, pods: PodNames, fallthrough: tuple[bytes, ...], whoami: bool
@@ -155,6 +158,7 @@ def test_each_answer_is_that_of_the_whole_or_servfail_and_no_denial(
 LACKING = st.lists(st.sampled_from(NAMESPACES), min_size=1, max_size=2, unique=True).map(tuple)
 
 
+@HALF
 @given(st.data(), clusters(), LACKS, LACKING, st.sampled_from(PodNames), FALLTHROUGH)
 def test_what_lacks_in_some_namespaces_is_not_known_there_and_answered_elsewhere(
     data: st.DataObject, state: Cluster, lacks: int, lacking: tuple[bytes, ...], pods: PodNames,
@@ -172,6 +176,7 @@ def test_what_lacks_in_some_namespaces_is_not_known_there_and_answered_elsewhere
             check(partly, expected, qname, qtype, may_deny or is_alias, may_deny and not is_alias)
 
 
+@HALF
 @given(st.data(), clusters(), LACKS, st.lists(deltas(), max_size=3))
 def test_once_everything_is_known_every_answer_is_that_of_the_whole(
     data: st.DataObject, state: Cluster, lacks: int, changes: list[ZoneDelta]

@@ -42,10 +42,10 @@ PUBLIC = packed("198.51.100.1")
 
 def look(name: bytes, qtype: int) -> Lookup | None:
     """What our zones have for a name; None if it is in none of them."""
-    def zone_of(qname: bytes) -> Zone | None:
+    def zone_of(qname: bytes, _: int) -> Zone | None:
         return next((zone for apex, zone in ZONES.items() if qname.endswith(apex)), None)
 
-    zone = zone_of(name)
+    zone = zone_of(name, qtype)
     return lookup(zone, zone_of, name, qtype) if zone else None
 
 

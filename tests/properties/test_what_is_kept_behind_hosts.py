@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,8 +25,9 @@ NAMES = (
     "x.aa.shop.svc.cluster.local", "no.cluster.local", "node1", "node2", "aa.example.net", OUTSIDE, "example.net",
     "1.0.0.10.in-addr.arpa", "2.0.0.10.in-addr.arpa",
 )  # fmt: skip
+HOSTS = [HostsSpec((ROOT,), 60, fallthrough=(ROOT,), passes_types=passes) for passes in (False, True)]
 SOURCES = (
-    HostsSpec((ROOT,), 60, fallthrough=(ROOT,)),
+    HOSTS[0],
     ClusterSpec((CLUSTER, IN_ADDR, IP6), 5, fallthrough=(IN_ADDR, IP6)),
     FileSpec(from_text("example.net"), (from_text("example.net"),)),
 )
@@ -34,6 +37,7 @@ SPECIFICATION = Specification(SOURCES, (SITE,), ((0,),))
 hosts_lines = st.sampled_from(NAMES[:11]).map(lambda name: f"10.0.0.1 {name}\n")
 hosts_texts = st.lists(hosts_lines, max_size=3).map("".join)
 zone_texts = st.sampled_from(["other A 192.0.2.1\n", "aa A 192.0.2.2\n", "www A 192.0.2.3\naa A 192.0.2.4\n"])
+ASKED = ((False, "A"), (True, "A"), (True, "TXT"))  # whether hosts pass other types on, and what is asked for
 clusters = st.sets(st.sampled_from(["aa", "bb", "cc"]))
 changes = st.one_of(
     st.tuples(st.just("hosts"), hosts_texts),
@@ -49,12 +53,13 @@ def subtrees(names: set[str]) -> list[Subtree]:
 class State:
     """What is served, and an engine that has followed it all the way."""
 
-    def __init__(self) -> None:
+    def __init__(self, passes_types: bool) -> None:
+        self._specification = replace(SPECIFICATION, sources=(HOSTS[passes_types], *SOURCES[1:]))
         self.hosts, self.zone, self.cluster = "", "other A 192.0.2.1\n", set[str]()
         self.served = self.fresh()
 
     def fresh(self) -> Served:
-        served = Served(SPECIFICATION, [self._hosts(), image(*subtrees(self.cluster), source=1), self._zone()])
+        served = Served(self._specification, [self._hosts(), image(*subtrees(self.cluster), source=1), self._zone()])
         served.engine.tick(1000)
         return served
 
@@ -82,9 +87,9 @@ class State:
         return zone_file(self.zone, "example.net", 2)
 
 
-def said(served: Served, qname: str) -> tuple[str, tuple[str, ...]]:
-    """What a client hears; names outside have one address, which may be kept."""
-    message = query(qname, "PTR" if qname.endswith("arpa") else "A")
+def said(served: Served, qname: str, rrtype: str = "A") -> tuple[str, tuple[str, ...]]:
+    """What a client hears; names outside have one address, which may be kept, whatever they are asked for."""
+    message = query(qname, "PTR" if qname.endswith("arpa") else rrtype)
     reply = served.responder.respond(message, CLIENT, False)
     if isinstance(reply, Pending):
         reply = telling(reply, f"{qname}. 300 A 192.0.2.80", keep=60)
@@ -94,13 +99,15 @@ def said(served: Served, qname: str) -> tuple[str, tuple[str, ...]]:
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(changes, max_size=6), st.permutations(NAMES))
+@given(st.lists(changes, max_size=6), st.permutations(NAMES), st.sampled_from(ASKED))
 def test_what_is_kept_behind_hosts_is_what_a_new_engine_says(
-    history: list[tuple[str, str | set[str]]], qnames: list[str]
+    history: list[tuple[str, str | set[str]]], qnames: list[str], asked: tuple[bool, str]
 ) -> None:
-    state = State()
+    passes_types, rrtype = asked
+    state = State(passes_types)
     for what, value in history:
         state.change(what, value)
         expected = state.fresh()
         for qname in qnames:
-            assert said(state.served, qname) == said(expected, qname) == said(state.served, qname)
+            new = said(expected, qname, rrtype)
+            assert said(state.served, qname, rrtype) == new == said(state.served, qname, rrtype)

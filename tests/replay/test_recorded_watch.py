@@ -33,7 +33,7 @@ from tests.support.engines import Served
 from tests.support.messages import Answer
 from tests.support.subtrees import packed
 
-EVERYTHING_EACH = 500  # events; every name and type takes two seconds
+EVERYTHING_EACH = 1000  # events; every name and type takes two seconds
 HOLD = 0.5
 SERVER = "10.244.2.3"  # a pod of the recording that goes away: the apex NS is the Service that has this server
 
@@ -216,10 +216,12 @@ def test_after_each_event_every_answer_equals_a_rebuild(mode: Mode) -> None:
             assert_same(replay, everything, event)
         touched = replay.questions_about(event)
         serial, before = replay.store.serial, list(replies(replay.following, touched))
+        rebuilt = replay.rebuilt
         delta = replay.take(event)
         # Controllers say that an endpoint is not ready any more before they take it away.
         assert not replay.is_holding, f"an endpoint vanished while it was ready: {event}"
-        assert_same(replay, touched, event)
+        if delta is not None or replay.rebuilt is not rebuilt:  # else both are as they were compared already
+            assert_same(replay, touched, event)
         assert_serial_follows(delta, serial, replay.store.serial, event)
         if delta is not None:
             serials = pack(">L", serial), pack(">L", replay.store.serial)

@@ -27,8 +27,7 @@ import dns.reversename
 import dns.rrset
 import pytest
 
-from kdns.corefile import Corefile, CorefileError, ServerBlock, parse_corefile
-from kdns.server.assembly import assemble
+from kdns.corefile import Corefile, ServerBlock, parse_corefile
 from kdns.wire.name import ROOT, to_text
 from tests.server.serving import PATIENCE, Server
 from tests.server.serving import replace as write
@@ -154,14 +153,8 @@ class Host:
         stack.callback(self.server.kill)
 
     def load(self, name: str) -> Corefile:
-        """Serve this file from now on; skip the test where a directive of it is not served yet."""
+        """Serve this file from now on."""
         corefile = read(name)
-        try:
-            assemble(corefile, lambda _: [], list)
-        except CorefileError as error:
-            if "does not serve" not in str(error):
-                raise
-            pytest.skip(str(error))
         mark = self.server.mark()
         shutil.copy(DATA / f"{name}.corefile", self._directory / "Corefile")
         self.server.send(signal.SIGHUP)
@@ -217,7 +210,10 @@ def test_a_default_corefile_is_served_unchanged(host: Host, names: list[str]) ->
     assert host.ask(corefile, OUTSIDE, "HINFO").rcode() == dns.rcode.NXDOMAIN
     if any(block.kubernetes for block in corefile.blocks):
         assert addresses(host.ask(corefile, WEB)) == [WEB_ADDRESS]
-        assert host.ask(corefile, f"{OUTSIDE}.shop.svc.cluster.local").rcode() == dns.rcode.NXDOMAIN
+        searched = f"{OUTSIDE}.shop.svc.cluster.local"
+        assert host.ask(corefile, searched, "HINFO").rcode() == dns.rcode.NXDOMAIN
+        if not any(block.autopath for block in corefile.blocks):
+            assert host.ask(corefile, searched).rcode() == dns.rcode.NXDOMAIN
         pointer = host.ask(corefile, dns.reversename.from_address(WEB_ADDRESS).to_text(), "PTR")
         assert [rdata.to_text() for rdata in pointer.answer[0]] == [f"{WEB}."]
     for block in corefile.blocks:
@@ -257,7 +253,17 @@ def the_pod_says_who_it_is(host: Host, corefile: Corefile) -> None:
     assert host.ask(corefile, "version.bind", "TXT", rdclass="CH").rcode() == dns.rcode.REFUSED
 
 
+def a_search_list_is_walked_in_one_go(host: Host, corefile: Corefile) -> None:
+    """All names outside exist, and so does the first of those: in the search domain of the node's resolv.conf."""
+    searched = f"{OUTSIDE}.shop.svc.cluster.local"
+    reply = host.ask(corefile, searched)
+    assert reply.answer[0].to_text() == f"{searched}. 5 IN CNAME {OUTSIDE}.example.net."
+    assert addresses(reply) == [OUTSIDE_ADDRESS]
+    assert addresses(host.ask(corefile, "web.shop.shop.svc.cluster.local")) == [WEB_ADDRESS]
+
+
 MORE: dict[str, Callable[[Host, Corefile], None]] = {
+    "autopath": a_search_list_is_walked_in_one_go,
     "k3s": nodes_are_answered_from_the_hosts_file,
     "openshift": the_pod_says_who_it_is,
 }

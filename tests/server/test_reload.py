@@ -137,6 +137,26 @@ def test_a_reload_moves_to_another_port_and_gives_up_the_old_one(serve: Serve, s
         old.bind(("127.0.0.1", site.port))
 
 
+def test_an_address_that_was_just_given_up_can_be_had_back(serve: Serve, site: Site) -> None:
+    """While its old workers still have something to finish its sockets are there, but refuse queries."""
+    server = _serve(serve, site)
+    first = site.corefile.read_text()
+    with server.connect() as client:
+        client.sendall(b"\0")
+        assert server.ask("www.example.org", tcp=True).answer  # the connection before it was accepted too
+        mark = server.mark()
+        site.write("file b.zone example.org", port=free_port())
+        server.send(signal.SIGHUP)
+        server.wait_for("reloaded", after=mark)
+        mark = server.mark()
+        site.corefile.write_text(first)
+        server.send(signal.SIGHUP)
+    server.wait_for(f"no longer listening on 127.0.0.1:{site.port}", after=mark)
+    server.wait_for("reloaded", after=mark)
+    for tcp in (False, True):
+        assert server.ask("www.example.org", tcp=tcp).answer
+
+
 def test_a_wildcard_can_be_narrowed_to_one_address_of_its_port(serve: Serve, site: Site) -> None:
     site.corefile.write_text(f".:{site.port} {{\n    file a.zone example.org\n}}\n")
     server = _serve(serve, site)

@@ -27,7 +27,7 @@ from tests.statemachine.world import World
 from tests.support.fakeapi.churn import Churn
 
 IS_THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
-CHURN_SECONDS = 2.0 if IS_THOROUGH else 15.0  # between two changes, on average
+CHURN_SECONDS = 2.0 if IS_THOROUGH else 30.0  # between two changes, on average
 JOB_SECONDS = 200.0  # between Services under names that never come again
 SEEDS = range(5) if IS_THOROUGH else range(1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from kdns.answer.guard import UNPROTECTED, Protection
 from kdns.answer.outside import Pending
 from kdns.corefile import parse_corefile
 from kdns.server.assembly import assemble
@@ -17,7 +18,7 @@ from tests.support.messages import Answer, query
 
 
 def served_by(corefile: str, *subtrees: Subtree, files: Iterable[tuple[str, str]] = (),
-              resolv_conf: str | None = None) -> Served:
+              resolv_conf: str | None = None, protection: Protection = UNPROTECTED) -> Served:
     """What a Corefile serves: its one cluster, if it has one, and zone files (origin, text), in their order."""
     def read(path: str) -> str:
         if resolv_conf is None:
@@ -28,7 +29,7 @@ def served_by(corefile: str, *subtrees: Subtree, files: Iterable[tuple[str, str]
     has_cluster = "kubernetes" in corefile
     parts: list[ZoneDelta] = [image(*subtrees)] if has_cluster else []
     parts += [zone_file(text, origin, at) for at, (origin, text) in enumerate(files, has_cluster)]
-    return Served(plan.specification, parts)
+    return Served(plan.specification, parts, protection=protection)
 
 
 def answered(served: Served, message: bytes, outside: Callable[[str, int], Told | list[str] | None],

@@ -46,7 +46,7 @@ def zone_of(*zones: Zone) -> ZoneOf:
     """The deepest of these zones that holds a name."""
     by_apex = {zone.apex: zone for zone in zones}
 
-    def deepest(qname: bytes) -> Zone | None:
+    def deepest(qname: bytes, _: int) -> Zone | None:
         while qname not in by_apex:
             if qname == ROOT:
                 return None
@@ -73,9 +73,10 @@ def ask(zones: Zone | tuple[Zone, ...], qname: str, qtype: str) -> Shown:
     """Look a question up in these zones."""
     known = zone_of(*zones) if isinstance(zones, tuple) else zone_of(zones)
     folded = name(qname)
-    start = known(folded)
+    rrtype = int(dns.rdatatype.from_text(qtype))
+    start = known(folded, rrtype)
     assert start is not None, f"{qname} is in none of the zones"
-    return show(lookup(start, known, folded, int(dns.rdatatype.from_text(qtype))))
+    return show(lookup(start, known, folded, rrtype))
 
 
 def show(found: Lookup) -> Shown:

@@ -40,9 +40,9 @@ def external(namespace_: str, name: str, target: str) -> Json:
 
 def endpoint(address: str, ready: bool | None = True, **fields: Any) -> Json:
     """fields: hostname, nodeName, zone, serving, terminating, ... `ready` None leaves the condition out."""
-    conditions = {"ready": ready, **{name: fields.pop(name) for name in ("serving", "terminating") if name in fields}}
-    told = {name: value for name, value in conditions.items() if value is not None}
-    return {"addresses": [address]} | ({"conditions": told} if told else {}) | fields
+    others: Json = {name: fields.pop(name) for name in ("serving", "terminating") if name in fields}
+    told = {name: value for name, value in ({"ready": ready} | others).items() if value is not None}
+    return {"addresses": [address], **({"conditions": told} if told else {}), **fields}
 
 
 def endpoint_slice(

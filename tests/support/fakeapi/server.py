@@ -21,7 +21,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from email.utils import formatdate
 from typing import Any, Self, cast
@@ -120,7 +120,12 @@ class FakeApiServer(Endpoint):
 
     def reset_connections(self) -> None:
         """Send RST on all open connections."""
-        self._in_loop(lambda: _reset(self._writers))
+
+        def reset() -> None:
+            for writer in self._writers:
+                _reset(writer)
+
+        self._in_loop(reset)
 
     def connections(self) -> int:
         return int(self._in_loop(lambda: len(self._writers)))
@@ -367,7 +372,7 @@ def _this_task() -> asyncio.Task[None]:
 
 async def _break(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: Cut) -> None:
     if cut.kind == "reset":
-        _reset((writer,))
+        _reset(writer)
     elif cut.kind in ("stall", "half-close"):
         if cut.kind == "half-close":
             _shutdown(writer)
@@ -375,12 +380,11 @@ async def _break(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut
             pass
 
 
-def _reset(writers: Iterable[asyncio.StreamWriter]) -> None:
-    for writer in writers:
-        sock = writer.get_extra_info("socket")
-        if sock is not None:  # else it is closed already
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        writer.transport.abort()
+def _reset(writer: asyncio.StreamWriter) -> None:
+    sock = writer.get_extra_info("socket")
+    if sock is not None:  # else it is closed already
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    writer.transport.abort()
 
 
 def _shutdown(writer: asyncio.StreamWriter) -> None:

@@ -21,6 +21,7 @@ from tests.support.messages import Answer, query
 from tests.support.shop import SUBTREES
 
 EVERYWHERE = HostsSpec((ROOT,), 60, fallthrough=(ROOT,))
+PASSING_TYPES = HostsSpec((ROOT,), 60, fallthrough=(ROOT,), passes_types=True)
 IN_CLUSTER = ClusterSpec((CLUSTER, IN_ADDR, IP6), 5, fallthrough=(IN_ADDR, IP6))
 NODES = "192.0.2.1 node1 node1.example.org\n2001:db8::1 node1\n192.0.2.2 node2\n"
 WEB = "web.shop.svc.cluster.local"
@@ -106,6 +107,58 @@ def test_a_file_that_nobody_has_read_yet_decides_nothing() -> None:
     assert served.dig(WEB).rcode == "SERVFAIL"  # it may be in the file
     served.publish([ZoneDelta(0, 1, True), image(*SUBTREES, source=1)])
     assert served.dig(WEB).answer != []
+
+
+# fallthrough_unsupported
+
+
+@pytest.mark.parametrize("rrtype", ["A", "AAAA", "PTR"])
+def test_types_that_a_hosts_file_may_have_stay_there(rrtype: str) -> None:
+    reply = serving(PASSING_TYPES).dig("node2", rrtype)
+    assert (reply.rcode, bool(reply.answer)) == ("NOERROR", rrtype == "A")
+
+
+def test_other_types_of_a_name_that_is_known_are_asked_for_outside() -> None:
+    pending = serving(PASSING_TYPES).pend(query("node1.example.org", "TXT"))
+    reply = Answer(telling(pending, 'node1.example.org. 300 TXT "hello"'))
+    assert reply.answer == ['node1.example.org. 300 TXT "hello"']
+
+
+def test_a_name_that_is_known_is_not_denied_for_its_other_types() -> None:
+    denied = Answer(telling(serving(PASSING_TYPES).pend(query("node1", "TXT")), rcode="NXDOMAIN"))
+    assert (denied.rcode, denied.answer) == ("NOERROR", [])
+
+
+def test_other_types_go_on_to_the_cluster_which_does_not_deny_the_name() -> None:
+    served = serving(PASSING_TYPES, f"192.0.2.9 {WEB}\n192.0.2.9 only.shop.svc.cluster.local\n")
+    assert served.dig(WEB).answer == [f"{WEB}. 60 A 192.0.2.9"]
+    assert len(served.dig(WEB, "SRV").answer) > 0
+    assert served.dig("only.shop.svc.cluster.local", "TXT").rcode == "NOERROR"
+    assert served.dig("none.shop.svc.cluster.local", "TXT").rcode == "NXDOMAIN"
+
+
+def test_the_target_of_an_alias_is_looked_for_with_the_type_and_beside_srv_with_its_addresses() -> None:
+    zone = FileSpec(from_text("example.org"))
+    served = serving(PASSING_TYPES, "192.0.2.9 there.example.org\n", zone)
+    records = "there TXT text\nthere A 192.0.2.1\nalias CNAME there\nsrv SRV 0 0 1 there\n"
+    served.publish([hosts("192.0.2.9 there.example.org\n"), zone_file(records, source=1)])
+    assert served.dig("alias.example.org", "TXT").answer[-1].endswith('TXT "text"')
+    assert served.dig("alias.example.org").answer[-1].endswith("A 192.0.2.9")
+    assert [line for line in served.dig("srv.example.org", "SRV").additional if " A " in line] == [
+        "there.example.org. 60 A 192.0.2.9"
+    ]
+
+
+def test_without_fallthrough_in_its_zone_no_type_is_passed_on() -> None:
+    spec = HostsSpec((ROOT,), 60, fallthrough=(from_text("elsewhere.example"),), passes_types=True)
+    assert serving(spec).dig("node1", "TXT").rcode == "NOERROR"
+
+
+def test_a_corefile_has_other_types_passed_on() -> None:
+    text = ". {\n hosts {\n 192.0.2.1 a\n fallthrough\n fallthrough_unsupported\n }\n forward . 192.0.2.53\n}\n"
+    (spec,) = assemble(parse_corefile(text), lambda _: [], list).specification.sources
+    assert isinstance(spec, HostsSpec)
+    assert spec.passes_types
 
 
 # What is kept

@@ -156,13 +156,17 @@ def test_one_tick_has_a_bound_and_says_that_more_is_due(served: Served) -> None:
     assert left == [(DUE_AT_ONCE + 1, True), (1, True), (0, False)]
 
 
+def _keep_in(served: Served, table: ReplyTable, limit: int) -> None:
+    responder = served.responder
+    outside = Outside(table, responder._complete, responder._replier.cell, pytest.fail, limit)
+    responder.table = responder._replier._table = table
+    responder._outside = responder._steps._outside = outside
+
+
 def test_the_one_that_expires_first_goes_when_there_are_too_many() -> None:
     served = forwarding(*SUBTREES)
     served.dig(WEB)
-    small = Outside(
-        served.responder.table, served.responder._complete, served.responder._cell, pytest.fail, limit=3
-    )
-    served.responder._outside = small
+    _keep_in(served, served.responder.table, 3)
     for at, seconds in enumerate((50, 10, 30, 40, 20)):
         keep(served, query(f"h{at}.test"), seconds, f"h{at}.test. 99 A 192.0.2.1")
     assert [is_kept(served, query(f"h{at}.test")) for at in range(5)] == [True, False, False, True, True]
@@ -179,8 +183,7 @@ def test_hits_are_counted_as_replies(served: Served) -> None:
 def test_a_reply_from_the_previous_generation_is_dropped_too() -> None:
     table = ReplyTable(1)
     served = forwarding(*SUBTREES)
-    served.responder.table = table
-    served.responder._outside = Outside(table, served.responder._complete, served.responder._cell, pytest.fail)
+    _keep_in(served, table, KEPT_OUTSIDE)
     keep(served, query("a.test"), 3, "a.test. 9 A 192.0.2.1")
     keep(served, query("b.test"), 3, "b.test. 9 A 192.0.2.1")
     assert len(table) == 2

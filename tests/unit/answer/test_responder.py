@@ -174,7 +174,7 @@ def _raise(error: Exception, message: bytes) -> None:
 
 def test_a_failure_is_reported_and_answered_with_servfail() -> None:
     class Broken(Site):
-        def passage(self, qname: bytes) -> NoReturn:
+        def passage(self, qname: bytes, qtype: int) -> NoReturn:
             raise RuntimeError("bug")
 
     failures: list[tuple[str, bytes]] = []

@@ -251,9 +251,9 @@ def test_a_file_that_cannot_be_read_is_refused_with_its_place() -> None:
 def test_a_bug_in_the_middle_of_a_walk_is_servfail(monkeypatch: pytest.MonkeyPatch) -> None:
     served = pods(resolv_conf="search corp.example\n")
     failures: list[Exception] = []
-    monkeypatch.setattr(served.responder, "_on_failure", lambda error, _: failures.append(error))
+    monkeypatch.setattr(served.responder._steps, "_on_failure", lambda error, _: failures.append(error))
     pending = served.pend(query(WWW))
-    monkeypatch.setattr(served.responder._searcher, "_pend", None)
+    monkeypatch.setattr(served.responder._steps._searcher, "_pend", None)
     reply = pending.finish(answering(pending.ask, rcode="NXDOMAIN"))
     assert isinstance(reply, bytes)
     assert Answer(reply).rcode == "SERVFAIL"

@@ -9,7 +9,7 @@ from kdns.answer.spec import ClusterSpec, FileSpec, OutsideSpec, SiteSpec, Speci
 from kdns.wire.name import from_text
 from kdns.zone.cluster import PodNames
 from tests.support.engines import CLUSTER, IN_ADDR, Served, image, zone_file
-from tests.support.messages import opt
+from tests.support.messages import A, opt
 from tests.support.subtrees import alias, headless, owner, service
 
 ALL = (b"\0",)
@@ -243,7 +243,7 @@ def passing(*, whoami: bool = False, group: int | None = 0, excluded: tuple[byte
 
 def fate(site: Site, qname: str) -> tuple[bool, bool, bool, bool]:
     """Decided by a zone, passed on, known as an empty name, for outside."""
-    passage = site.passage(from_text(qname))
+    passage = site.passage(from_text(qname), A)
     return passage.zone is not None, passage.passed, passage.exists, passage.is_outside
 
 

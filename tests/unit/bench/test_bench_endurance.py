@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import aftermath, outside, stub, truth
-from bench.aftermath import NEIGHBOURS, UNEXPLAINED, Event, Load, Seen, Span, report
+from bench.aftermath import NEIGHBOURS, NOT_JUDGED, UNEXPLAINED, Event, Load, Seen, Span, report
 from bench.endurance import complaints, driver_questions
 from bench.stub import ANSWERED, NOBODY, TIMED_OUT, Attempt, Resolution
 from bench.truth import STALE_SECONDS, Changes, Judgement, Question, Verdict
@@ -256,12 +256,33 @@ def test_what_was_late_while_others_used_the_machine_is_put_down_to_them() -> No
         assert (row[3], row[-3]) == ("1", "3")
 
 
+def test_a_lost_name_is_lost_and_a_wrong_answer_wrong_whoever_used_the_machine() -> None:
+    lost = seen(STEADY, *[NOBODY, TIMED_OUT] * 2, at=200.0, verdict=None)
+    wrong = seen(STEADY, ANSWERED, at=200.0, verdict=Verdict.DENIED)
+    found = report([lost, lost, wrong], [], [], [Span(190.0, 230.0)], 40.0)
+    rows = {row[0].strip(): row for row in found.rows}
+    assert (rows["lost names"][1].split()[0], rows["lost names"][3]) == ("2.00", "MISSED")
+    assert rows["of these while others used the machine"][1] == "2"
+    assert rows["wrong answers"][3] == "MISSED"
+    quiet = report([lost], [], [], [Span(300.0, 301.0)], 1000.0)
+    assert {row[0].strip(): row for row in quiet.rows}["of these while others used the machine"][1] == "0"
+
+
+@pytest.mark.parametrize(("noisy", "verdict"), [(20.0, "ok"), (21.0, NOT_JUDGED)])
+def test_what_seems_good_is_not_judged_where_others_used_the_machine_for_much_of_the_run(
+    noisy: float, verdict: str
+) -> None:
+    found = report([seen(STEADY, ANSWERED)], [], [], [Span(0.0, noisy)], 100.0)
+    assert set(judged(found.rows).values()) == {verdict}
+
+
 @pytest.mark.parametrize(
     ("events", "verdict"),
     [
-        ([event("API server", 50.0, 52.0)], "ok"),
+        ([event("API server", 95.0, 97.0)], "ok"),
         ([event("API server", 102.0, 104.0)], "MISSED"),
-        ([event("API server", 30.0, 31.0)], "MISSED"),
+        ([event("API server", 88.0, 89.0)], "MISSED"),
+        ([event("API server", 90.0, 91.0)], "ok"),
         ([event("kdns A", 50.0, 52.0)], "MISSED"),
     ],
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kdns.forward.exchange import SENDS_MAX
-from kdns.forward.health import HEDGE_MAX, HEDGE_MIN
+from kdns.forward.exchange import DOWN_PATIENCE, SENDS_MAX
+from kdns.forward.health import HEDGE_MAX, HEDGE_MIN, Rank
 from kdns.forward.values import CacheSpec, Fault, ForwardSpec, Limits, Policy, Send, Transport
 from kdns.wire.iana import EDE, Rcode
 from kdns.wire.outside import Source, Told
@@ -234,6 +234,101 @@ def test_nothing_is_asked_of_upstreams_that_all_refuse_connections_for_long() ->
     one.ask(ask("b.example", 2))
     one.run(one.now)
     assert one.told[-1][0] == one.now
+
+
+def all_down(**options: object) -> World:
+    """Two upstreams that have been silent for so long that they are down; the clock is at 10 s."""
+    one = world(dead, dead, **options)
+    one.ask(ask())
+    one.run(10.0)
+    assert [upstream.rank for upstream in one.resolver.upstreams] == [Rank.DOWN, Rank.DOWN]
+    return one
+
+
+def test_while_all_are_known_to_be_silent_each_is_asked_once_and_the_client_hears_soon() -> None:
+    one = all_down()
+    one.ask(ask("b.example", 2))
+    before = len(hosts(one))
+    one.run(20.0)
+    when, _, said = one.told[-1]
+    assert (when, said.rcode, said.ede) == (10.0 + DOWN_PATIENCE, Rcode.SERVFAIL, EDE.NO_REACHABLE_AUTHORITY)
+    assert sorted(hosts(one)[before:]) == [ONE, TWO]
+
+
+def test_many_upstreams_that_are_down_take_no_longer_than_two() -> None:
+    count = 15
+    upstreams = [upstream(number) for number in range(1, count + 1)]
+    one = World({where.host: faulty(Fault.REFUSED) for where in upstreams}, group(forward(*upstreams)))
+    for number in range(20):
+        one.ask(ask(f"n{number}.example", number), number * 1.0)
+    one.run(20.0)
+    assert {upstream.rank for upstream in one.resolver.upstreams} == {Rank.DOWN}
+    one.behaviours |= dict.fromkeys(one.behaviours, dead)
+    one.ask(ask("b.example", 99))
+    one.run(30.0)
+    assert one.told[-1][0] == 20.0 + DOWN_PATIENCE
+
+
+def test_a_question_goes_on_if_one_is_back_when_its_short_time_ends() -> None:
+    one = all_down()
+    one.ask(ask("b.example", 2))
+    one.run(10.0)
+    back = one.now + DOWN_PATIENCE
+    one.behaviours[ONE] = lambda send, a_world: (
+        0.01, a_world.answer_to(send) if send.question == PROBE or a_world.now >= back else None
+    )  # fmt: skip
+    one.run(20.0)
+    when, _, said = one.told[-1]
+    assert (said.number, said.rcode) == (2, Rcode.NOERROR)
+    assert when <= back + HEDGE_MAX
+
+
+def test_silence_that_is_no_news_yet_is_waited_for_as_ever() -> None:
+    one = world(dead, dead, max_fails=0)
+    one.ask(ask())
+    one.run(10.0)
+    one.ask(ask("b.example", 2))
+    one.run(20.0)
+    assert one.told[-1][0] == 14.0
+
+
+def test_the_next_line_that_is_asked_has_the_whole_time() -> None:
+    three = "127.0.0.3"
+    lines = [forward(**IN_TURN, next_rcodes=(Rcode.NXDOMAIN,)), forward(upstream(3))]
+    one = World({ONE: dead, TWO: dead, three: good(1.5)}, group(*lines))
+    one.ask(ask())
+    one.run(10.0)
+    one.behaviours[ONE] = one.behaviours[TWO] = saying(Rcode.NXDOMAIN, 0.1)
+    one.ask(ask("b.example", 2))
+    one.run(20.0)
+    when, _, said = one.told[-1]
+    assert (said.number, said.rcode) == (2, Rcode.NOERROR)
+    assert when == pytest.approx(11.6)
+
+
+def test_one_that_was_down_is_asked_at_once_if_the_only_good_one_refuses() -> None:
+    one = world(faulty(Fault.REFUSED), health_interval=100.0)
+    for number in range(2):
+        one.ask(ask(f"n{number}.example", number), number * 1.0)
+    one.run(5.0)
+    assert [upstream.rank for upstream in one.resolver.upstreams] == [Rank.DOWN, Rank.GOOD]
+    one.behaviours[ONE], one.behaviours[TWO] = good(), faulty(Fault.REFUSED)
+    one.ask(ask("b.example", 9))
+    one.run(6.0)
+    when, _, said = one.told[-1]
+    assert (when, said.rcode) == (pytest.approx(5.01), Rcode.NOERROR)
+
+
+def test_one_that_is_down_is_not_asked_while_a_good_one_may_still_answer() -> None:
+    one = world(faulty(Fault.REFUSED), health_interval=100.0)
+    for number in range(2):
+        one.ask(ask(f"n{number}.example", number), number * 1.0)
+    one.run(5.0)
+    one.behaviours[TWO] = good(0.3)
+    before = len(hosts(one))
+    one.ask(ask("b.example", 9))
+    one.run(6.0)
+    assert set(hosts(one)[before:]) == {TWO}
 
 
 def test_failfast_asks_none_while_all_are_down() -> None:

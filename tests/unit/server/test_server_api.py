@@ -99,6 +99,12 @@ def following(access: ApiAccess) -> Iterator[Following]:
     found.source.close()
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failure it is tried again soon."""
+    monkeypatch.setattr("kdns.kube.backoff.FIRST_DELAY", 0.02)
+
+
 def test_a_cluster_becomes_whole_and_is_followed(api: FakeApiServer, following: Following) -> None:
     assert following.source.lacks == EVERYTHING
     following.until_whole()
@@ -109,6 +115,7 @@ def test_a_cluster_becomes_whole_and_is_followed(api: FakeApiServer, following: 
     assert following.errors == following.remarks == []
 
 
+@pytest.mark.usefixtures("hasty")
 def test_the_status_says_what_is_known(api: FakeApiServer, following: Following) -> None:
     api.control.fault(Reply("503"), "endpointslices")
     following.until(lambda: following.source.lacks == LACKS_ENDPOINTS)
@@ -151,6 +158,7 @@ def test_the_time_of_the_start_and_of_silence_are_told(api: FakeApiServer, acces
     one.source.close()
 
 
+@pytest.mark.usefixtures("hasty")
 def test_an_api_server_that_fails_has_told_nothing(api: FakeApiServer, following: Following) -> None:
     began = following.source.heard_at
     for plural in ("services", "endpointslices", "namespaces"):
@@ -162,6 +170,7 @@ def test_an_api_server_that_fails_has_told_nothing(api: FakeApiServer, following
     assert following.source.heard_at > began
 
 
+@pytest.mark.usefixtures("hasty")
 def test_nothing_is_kept_before_it_is_known_of_which_cluster_but_what_was_there_stays(
     api: FakeApiServer, following: Following, access: ApiAccess
 ) -> None:

@@ -54,7 +54,7 @@ def served(text: str = TEXT, zones: tuple[bytes, ...] = (ORG,), **options: Any) 
 def ask(zones: HostsZones, name: str, qtype: int = A) -> Lookup:
     qname = from_text(name)
     zone = next(zones.zones[apex] for apex in sorted(zones.zones, key=len, reverse=True) if qname.endswith(apex))
-    return lookup(zone, lambda name: zone if name.endswith(zone.apex) else None, qname, qtype)
+    return lookup(zone, lambda name, _: zone if name.endswith(zone.apex) else None, qname, qtype)
 
 
 def rdatas(found: Lookup) -> list[bytes]:
@@ -245,7 +245,7 @@ def site_of(zones: HostsZones) -> Site:
 
 
 def through(site: Site, name: str, qtype: int = A) -> Lookup:
-    zone = site.zone_of(from_text(name))
+    zone = site.zone_of(from_text(name), qtype)
     assert zone is not None
     return lookup(zone, site.zone_of, from_text(name), qtype)
 

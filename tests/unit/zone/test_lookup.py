@@ -408,13 +408,13 @@ def test_an_alias_to_a_service_has_the_addresses_of_the_service() -> None:
 
 def test_a_huge_service_looks_up_a_bounded_number_of_targets() -> None:
     looked_up: list[bytes] = []
+    targets = tuple(b"\0\0\0\0\0\1" + name(f"h{at}.example.org") for at in range(MAX_ADDITIONAL_TARGETS + 50))
 
     class Counting:
         apex, serial, soa, negative_ttl = EXAMPLE.apex, 7, EXAMPLE.soa, 300
 
         def find(self, qname: bytes) -> Found:
             looked_up.append(qname)
-            targets = tuple(b"\0\0\0\0\0\1" + name(f"h{at}.example.org") for at in range(MAX_ADDITIONAL_TARGETS + 50))
             return Found(Kind.NODE, {RRType.SRV: RRset(qname, RRType.SRV, 5, targets)}, qname, (0, b""))
 
         def denies(self, qname: bytes) -> int | None:
