@@ -98,6 +98,7 @@ UPSTREAM_DOWN = "kdns_forward_upstream_down"
 CLIENT_ASKED = "kdns_forward_client_questions"
 CLIENT_SHED = "kdns_forward_client_shed"
 NAMESPACE_REQUESTS = "kdns_namespace_requests_total"
+FAILED_READS = "kdns_file_read_failures_total"
 COOKIES = "kdns_cookies_total"
 RATE_LIMITED = "kdns_rrl_total"
 SNAPSHOT_TIME = "kdns_snapshot_timestamp_seconds"
@@ -191,6 +192,9 @@ KDNS: dict[str, Family] = {
     CLIENT_ASKED: _gauge("Questions for outside of the clients that ask most, see below.", "client"),
     CLIENT_SHED: _gauge("Those of them that were refused under overload.", "client"),
     NAMESPACE_REQUESTS: _counter("Queries for names in a namespace that exist, estimated, see below.", "namespace"),
+    FAILED_READS: _counter(
+        "Times that changed hosts files, zone files or manifests could not be used; the last data stays.", "source"
+    ),
     COOKIES: _counter("Queries with a DNS cookie, where there is a secret for them.", "verdict"),
     RATE_LIMITED: _counter("Queries over the rate limit: told to use TCP, or left without a reply.", "outcome"),
     SNAPSHOT_TIME: _gauge("When the snapshot of the clusters was written last, by the unix clock."),

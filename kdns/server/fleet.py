@@ -33,7 +33,7 @@ from kdns.server.report import Board, Report
 from kdns.server.restarts import SILENCE_SECONDS, Backoff, Watchdog
 from kdns.server.slots import Serials, Slots, SlotState
 from kdns.server.sockets import Address, Binding, SlotSockets
-from kdns.server.status import Statuses, origins_of
+from kdns.server.status import Statuses, failed_reads, origins_of
 from kdns.server.worker import ForwarderLink, WorkerPlan, run_worker
 
 FEED_BUFFER_OCTETS = 256 * 1024  # a few messages of full size; a worker further behind is better off with an image
@@ -126,6 +126,7 @@ class Fleet:
             found.update(self._guards.samples(slot.counters[size + NAMESPACE_WORDS :]))
         found.update(outside_metrics.counters(self.forwarder_report(), self._groups))
         found.update(programming_samples(self.statuses))
+        found.update(failed_reads(self.statuses))
         return found
 
     def gauges(self) -> dict[Sample, float]:

@@ -76,7 +76,12 @@ guarded.test:{guarded} {{
         answer "{{{{ .Name }}}} 60 IN A 192.0.2.5"
     }}
 }}
+zone.test:{guarded} {{
+    bind 127.0.0.1
+    file {zone}
+}}
 """
+ZONE = "@ 60 SOA ns host 1 2 3 4 5\n@ 60 NS ns\nns 60 A 192.0.2.1\n"
 
 
 RATE, BURST = 60, 80
@@ -204,16 +209,20 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
             api.control.patch("services", "shop", "db", {"spec": {"selector": {"app": "db"}}})
             shop = Shop(serve, directory, api)
             ports = {"port": port, "logged": logged, "guarded": guarded, "http": http, "closed": closed}
-            shop.corefile.write_text(COREFILE.format(access=shop.access(), **ports, upstream=upstream.port))
+            (directory / "zone").write_text(ZONE)
+            files = {"access": shop.access(), "zone": directory / "zone"}
+            shop.corefile.write_text(COREFILE.format(**files, **ports, upstream=upstream.port))
             flags = ("--snapshot", directory / "kept", "--log-format", "json")
             flags += ("--cookie-secret", directory / "secret", "--rrl", RATE)
             server = shop.start("-conf", shop.corefile, *flags, port=port, workers=1)
             _change_endpoints(api)
+            (directory / "zone").write_text(ZONE + "www A nonsense\n")
             assert get(http, "/health") == (200, "OK")
             asked = _ask_all(server, logged) + _ask_guarded(guarded)
             wait_for_metric(http, "coredns_dns_requests_total", asked)
             wait_for_metric(http, "coredns_proxy_request_duration_seconds_count", 4 + 3)
             wait_for_metric(http, f"{PROGRAMMING}_count", 1)
+            wait_for_metric(http, "kdns_file_read_failures_total", 1)
             page = get(http, "/metrics")[1]
             names = [f"dns://127.0.0.1:{one}" for one in (port, logged, guarded)]
             assert server.stop() == 0
@@ -352,3 +361,7 @@ def test_templates_are_told_by_type(scraped: Scraped) -> None:
     passed = BURST - sum(scraped.series("kdns_rrl_total").values())
     told = scraped.series("coredns_template_matches_total", scraped.guarded)
     assert told == {("IN", "A", "", "guarded.test."): 2 + 2 + passed}  # class, type, view, zone
+
+
+def test_a_zone_file_with_a_mistake_is_told(scraped: Scraped) -> None:
+    assert scraped.series("kdns_file_read_failures_total") == {("zone.test.",): 1}
