@@ -5,6 +5,8 @@
 - What shows at once that an upstream is of no use (connection refused, SERVFAIL) makes the next one be asked at once.
 - Truncated, or with the letter case of the question not echoed: the same upstream again, over TCP. Somebody may be
   guessing there, but over TCP nobody can.
+- EDNS not understood: the same upstream again without it, for this flight alone. What is answered then has no
+  signatures, and is not kept for those who want them.
 - While all are known to be down, each is asked once more at most, and the answer is that none is there, unless one is
   back by then. What is down is asked as well before a flight waits for those that refuse connections.
 - An answer with which the `forward` line has the next line asked (`next`) is as good as none if there is such a line.
@@ -23,7 +25,7 @@ import msgspec
 
 from kdns.forward.flights import Attempt, Flight
 from kdns.forward.health import HEDGE_MAX, PROBE_TIMEOUT, Rank, Upstream
-from kdns.forward.reply import Answer, read_reply
+from kdns.forward.reply import Answer, read_reply, unkept
 from kdns.forward.timers import Timers
 from kdns.forward.values import Action, Cancel, Fault, Limits, Send, Transport
 from kdns.wire.upstream import randomise_case
@@ -91,6 +93,11 @@ class Exchange:
         if flight is None:
             return None
         answer = read_reply(reply, flight.question, flight.group.limits)
+        if attempt.with_edns:
+            if answer is not None:
+                attempt.upstream.took_edns(answer.has_opt)
+        elif answer is not None and flight.dnssec_ok:
+            answer = unkept(answer)
         if answer is not None and answer.is_truncated and attempt.transport is _UDP:
             return self._over_tcp(flight, attempt, now, out)
         if answer is None or answer.is_truncated:
@@ -162,7 +169,7 @@ class Exchange:
                 flight.hurry(now + DOWN_PATIENCE)
             flight.tried.append(upstream.index)
             flight.unanswered += 1
-            self._send(flight, upstream, upstream.care.transport, now, out)
+            self._send(flight, upstream, upstream.care.transport, now, out, upstream.takes_edns(now))
             return None
         if flight.refusal is not None and (is_late or not flight.tokens):
             return self._settle(flight, flight.refusal, now, out)
@@ -196,19 +203,20 @@ class Exchange:
     def _over_tcp(self, flight: Flight, attempt: Attempt, now: float, out: list[Action]) -> Outcome | None:
         if flight.sends >= SENDS_MAX:
             return self._next(flight, now, out)
-        self._send(flight, attempt.upstream, Transport.TCP, now, out)
+        self._send(flight, attempt.upstream, Transport.TCP, now, out, attempt.with_edns)
         return None
 
     def _again(self, flight: Flight, attempt: Attempt, now: float, out: list[Action]) -> Outcome | None:
-        """Over the same transport, without EDNS by now."""
+        """Over the same transport, without EDNS."""
         if flight.sends >= SENDS_MAX:
             return self._next(flight, now, out)
-        self._send(flight, attempt.upstream, attempt.transport, now, out)
+        self._send(flight, attempt.upstream, attempt.transport, now, out, with_edns=False)
         return None
 
-    def _send(self, flight: Flight, upstream: Upstream, transport: Transport, now: float, out: list[Action]) -> None:
+    def _send(
+        self, flight: Flight, upstream: Upstream, transport: Transport, now: float, out: list[Action], with_edns: bool
+    ) -> None:
         self._token = token = self._token + 1
-        with_edns = upstream.takes_edns(now)
         self._attempts[token] = flight.sent = Attempt(flight, upstream, transport, with_edns, now)
         flight.tokens.add(token)
         flight.sends += 1
@@ -245,7 +253,7 @@ class Exchange:
         elif fault is not Fault.NO_ROOM:
             upstream.answered(attempt.sent_at, attempt.transport, now)
         if fault is Fault.NO_EDNS:
-            upstream.refused_edns(now)
+            upstream.refused_edns(upstream.care.question if attempt.flight is None else attempt.flight.question, now)
 
     def _probe(self, upstream: Upstream, now: float, out: list[Action]) -> None:
         """Probe it if it is in doubt, one probe at a time."""

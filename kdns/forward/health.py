@@ -23,6 +23,9 @@ HEDGE_MIN = 0.05
 HEDGE_MAX = 0.2
 HEDGE_TRIPS = 3
 EDNS_REFUSED_SECONDS = 900.0  # what does not understand EDNS will not learn it soon, but it may be replaced
+# Different questions in a row that it must have refused for that. One name proves nothing: whoever owns it may have
+# made the answer, and all other clients would go without DNSSEC for it.
+EDNS_REFUSALS_MIN = 3
 PROBE_TIMEOUT = 1.0  # CoreDNS's
 # However often is configured: what refuses connections answers at once, and would be probed without a pause.
 PROBE_INTERVAL_MIN = 0.05
@@ -52,7 +55,9 @@ class Upstream:
     """One upstream. srtt, rttvar: seconds, 0 before the first answer. The counts are for metrics."""
 
     __slots__ = (
+        "_edns_refusals",
         "_edns_refused_until",
+        "_knows_edns",
         "answered_sent_at",
         "care",
         "due",
@@ -83,6 +88,8 @@ class Upstream:
         self.answered_sent_at = -inf  # when the latest message that it answered was sent
         self.srtt = self.rttvar = 0.0
         self._edns_refused_until = -inf
+        self._edns_refusals: set[bytes] = set()  # questions, in a row; EDNS_REFUSALS_MIN of them at most
+        self._knows_edns = False
         self.requests = self.failures = self.probes = self.probe_failures = self.rtt_count = 0
         self.rtt_sum = 0.0
         self.times: dict[int, list[int]] = {}  # by rcode: buckets of TIME_BOUNDS, and the sum in nanoseconds
@@ -139,9 +146,20 @@ class Upstream:
         self.probe_at = now + max(PROBE_INTERVAL_MIN, self.care.interval)
         self.probes += 1
 
-    def refused_edns(self, now: float) -> None:
-        """It does not understand EDNS."""
-        self._edns_refused_until = now + EDNS_REFUSED_SECONDS
+    def refused_edns(self, question: bytes, now: float) -> None:
+        """It says that it does not understand EDNS, when asked this folded question."""
+        if self._knows_edns:
+            return  # whatever it is that makes it say so
+        self._edns_refusals.add(question)
+        if len(self._edns_refusals) >= EDNS_REFUSALS_MIN:
+            self._edns_refusals.clear()
+            self._edns_refused_until = now + EDNS_REFUSED_SECONDS
+
+    def took_edns(self, has_opt: bool) -> None:
+        """It answered a question with EDNS. has_opt: with EDNS, so that it is never taken for one without it."""
+        self._edns_refusals.clear()
+        if has_opt:
+            self._knows_edns = True
 
     def takes_edns(self, now: float) -> bool:
         """Whether it is asked with EDNS."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from kdns.wire.lifetime import Lifetime, Limits, lifetime
+from kdns.wire.lifetime import UNCACHEABLE, Lifetime, Limits, lifetime
 from kdns.wire.message import Body, body_of, encode_body, layout, parse_message
 from kdns.wire.query import AD_BIT, HEADER_OCTETS, RA_BIT, TC_BIT
 
@@ -20,7 +20,10 @@ _TYPE_AND_CLASS_OCTETS = 4
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What an upstream said. Fields as in kdns.wire.outside.Told; lifetime: for how long it may be kept."""
+    """What an upstream said. Fields as in kdns.wire.outside.Told; lifetime: for how long it may be kept.
+
+    has_opt: the upstream knows EDNS.
+    """
 
     rcode: int
     flags: int
@@ -30,6 +33,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     ttls: tuple[int, ...]
     lifetime: Lifetime
     is_truncated: bool
+    has_opt: bool
 
 
 def read_reply(reply: bytes, question: bytes, limits: Limits) -> Answer | None:
@@ -42,8 +46,14 @@ def read_reply(reply: bytes, question: bytes, limits: Limits) -> Answer | None:
         return None
     flags = measured.flags
     octets, counts, ttl_at, ttls = body
-    held = lifetime(measured, limits)
-    return Answer(measured.rcode, flags & PASSED_FLAGS, octets, counts, ttl_at, ttls, held, bool(flags & TC_BIT))
+    held, has_opt = lifetime(measured, limits), measured.opt_at is not None
+    is_truncated = bool(flags & TC_BIT)
+    return Answer(measured.rcode, flags & PASSED_FLAGS, octets, counts, ttl_at, ttls, held, is_truncated, has_opt)
+
+
+def unkept(answer: Answer) -> Answer:
+    """The same, to be told and not to be kept."""
+    return msgspec.structs.replace(answer, lifetime=UNCACHEABLE)
 
 
 def _is_to(question: bytes, reply: bytes, end: int) -> bool:

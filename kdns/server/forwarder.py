@@ -39,7 +39,7 @@ from kdns.server.process import EXIT_ERROR, EXIT_OK
 from kdns.server.report import Board, Report, combined, report_of, with_connections
 from kdns.server.slots import Slot, SlotState
 from kdns.server.upstreams import Manners
-from kdns.wire.outside import Told
+from kdns.wire.outside import Ask, Told
 
 HEARTBEAT_SECONDS = 0.2  # a fifth of what the supervisor bears
 COUNTERS_SECONDS = 1.0
@@ -191,9 +191,7 @@ class Forwarder:
             worker = message.incarnation << _WORKER_BITS | index
             self._counts[Count.ASKED] += len(message.asks)
             for ask in message.asks:
-                complaint = self._probes.saw(ask)
-                if complaint:
-                    self._give_up(complaint)
+                if self._probes.expects(ask) and self._is_loop(ask):
                     return
                 self._desk.ask(worker, ask)
             if len(message.asks) < BATCH_MAX:
@@ -251,6 +249,14 @@ class Forwarder:
         for ask in self._probes.wake(time.monotonic()):
             self._desk.ask(PROBER, ask)
         self._set_probing()
+
+    def _is_loop(self, ask: Ask) -> bool:
+        """A probe has come back. If that is a loop, it is the end."""
+        complaint = self._probes.saw(ask, time.monotonic())
+        if complaint:
+            self._give_up(complaint)
+        self._set_probing()
+        return bool(complaint)
 
     def _give_up(self, complaint: str) -> None:
         """End, and all of kdns with us: each query for outside would go round until its time is over."""

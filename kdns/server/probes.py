@@ -3,7 +3,8 @@
     probes.begin(now)            at the start, and whenever upstreams may lead elsewhere
     probes.wake_at, wake(now)    when to ask upstreams, and what
     probes.told(number, told)    what became of it
-    probes.saw(ask)              for each question of a worker; a complaint if it is a probe that has come back
+    probes.expects(ask)          for each question of a worker: whether it is a probe that has come back
+    probes.saw(ask, now)         for one that is: a complaint if there is a loop
 
 Pure. A question counts for the server block alone that sent it out: one block may forward to another one of the
 same process. One probe goes out for each zone that a block forwards, through the upstream that a client's query would
@@ -67,14 +68,18 @@ class Probes:
             self._guards[told.number][3].answered(now)
             self._note()
 
-    def saw(self, ask: Ask) -> str:
-        """What to log if this question of a worker is a probe that has come back; "" if it is not."""
-        if ask.question not in self._looked_for:  # as good as always
-            return ""
+    def expects(self, ask: Ask) -> bool:
+        """Whether this question of a worker may be a probe that has come back; as good as never."""
+        return ask.question in self._looked_for
+
+    def saw(self, ask: Ask, now: float) -> str:
+        """What to log if this question of a worker, which is expected, shows a loop; "" if it does not."""
+        complaint = ""
         for group, plan, apex, guard in self._guards:
-            if group == ask.group and guard.saw(ask.question):
-                return _complaint(ask, plan, apex)
-        return ""
+            if group == ask.group and guard.saw(ask.question, now):
+                complaint = _complaint(ask, plan, apex)
+        self._note()
+        return complaint
 
     def _note(self) -> None:
         guards = [guard for _, _, _, guard in self._guards]

@@ -59,7 +59,7 @@ class Lifetime(msgspec.Struct, frozen=True, gc=False):
 
 _SUCCESS, _DENIAL = Kind.SUCCESS, Kind.DENIAL  # reading a member of an enumeration costs more than comparing it
 _FAILURE = Lifetime(Kind.FAILURE, 0)
-_UNCACHEABLE = Lifetime(Kind.UNCACHEABLE, 0)
+UNCACHEABLE = Lifetime(Kind.UNCACHEABLE, 0)
 
 
 def lifetime(reply: Layout, limits: Limits) -> Lifetime:
@@ -75,7 +75,7 @@ def lifetime(reply: Layout, limits: Limits) -> Lifetime:
     if rcode != _NOERROR and rcode != _NXDOMAIN:
         return _FAILURE
     if reply.soa is None:
-        return _UNCACHEABLE
+        return UNCACHEABLE
     most = min(limits.denial_most, MAX_DENIAL_SECONDS)
     return _kept(_DENIAL, min(*reply.ttls, *reply.soa), limits.denial_least, most)
 
@@ -92,4 +92,4 @@ def failure_seconds(failures: int, most: float) -> float:
 def _kept(kind: Kind, ttl: int, least: int, most: int) -> Lifetime:
     seconds = least if ttl < least else ttl
     seconds = most if seconds > most else seconds
-    return Lifetime(kind, seconds) if ttl > 0 and seconds > 0 else _UNCACHEABLE
+    return Lifetime(kind, seconds) if ttl > 0 and seconds > 0 else UNCACHEABLE

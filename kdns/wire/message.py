@@ -34,7 +34,7 @@ _pointed = Struct(">3HIH").unpack_from  # a record of which the owner is a point
 _fixed = Struct(">2HIH").unpack_from
 _short = Struct(">H").unpack_from
 _long = Struct(">I").unpack_from
-_option = Struct(">2H").unpack_from
+_pair = Struct(">2H").unpack_from
 _put_long = Struct(">I").pack_into
 
 _ID_OCTETS = 2
@@ -45,7 +45,6 @@ _FIRST_POINTER = _POINTER + HEADER_OCTETS  # the header holds no names, and we c
 _SOA, _OPT, _NAPTR, _IN = int(RRType.SOA), int(RRType.OPT), int(RRType.NAPTR), int(RRClass.IN)
 _META = frozenset((RRType.ANY, RRType.MAILA, RRType.MAILB))  # any record is of the type that they ask for
 _SOA_NUMBERS_OCTETS = 20
-_MIN_SOA_OCTETS = _SOA_NUMBERS_OCTETS + 2
 _ANY_OCTETS = -1
 
 # RDATA in which a sender may have compressed names (RFC 1035; RFC 3597 section 4 has the list): octets before the
@@ -75,7 +74,7 @@ _NAMES: dict[int, tuple[int, int, int]] = {
 }
 _NAPTR_STRINGS = 3
 # Types of which every RDATA has one length; the writer of rrsets relies on it.
-_EXACT_OCTETS: dict[int, int] = {RRType.A: 4, RRType.AAAA: 16}
+_exact_octets = {int(RRType.A): 4, int(RRType.AAAA): 16}.get
 
 
 class Record(NamedTuple):
@@ -144,7 +143,11 @@ class _Malformed(Exception):
 
 
 def layout(data: bytes) -> Layout | None:
-    """Measure a message; None if it is malformed. RDATA is not looked into, but for an SOA record's MINIMUM."""
+    """Measure a message; None if it is malformed.
+
+    So is one whose records are of another class than an IN question, whose addresses have not their length, or whose
+    RDATA is not as the names in it have it (RFC 1035 section 3.3): clients would choke on it, or read beyond it.
+    """
     try:
         return _walk(data)
     except (_Malformed, IndexError, error):
@@ -154,23 +157,24 @@ def layout(data: bytes) -> Layout | None:
 def _walk(data: bytes) -> Layout:
     _, flags, questions, answers, authorities, additionals = _header(data)
     question_end = at = _question_end(data, questions)
-    qtype = _short(data, at - 4)[0] if questions else 0
+    qtype, qclass = _pair(data, at - 4) if questions else (0, _IN)
     first_additional = answers + authorities
     ttl_at: list[int] = []
     ttls: list[int] = []
     is_answered = qtype in _META and answers > 0
     soa: tuple[int, int] | None = None
     opt_at, opt_ttl, opt_end = None, 0, 0
+    octets_at: dict[int, int] = {}
     for index in range(first_additional + additionals):
         start = at
         if data[at] >= 0xC0:
-            pointer, rrtype, _, ttl, length = _pointed(data, at)
-            if not _FIRST_POINTER <= pointer < _POINTER + at:
-                raise _Malformed
+            pointer, rrtype, rrclass, ttl, length = _pointed(data, at)
+            if pointer != _FIRST_POINTER or not questions:
+                _name_end(data, at, octets_at)
             at += _POINTED_OCTETS
         else:
-            at = _owner_end(data, at)
-            rrtype, _, ttl, length = _fixed(data, at)
+            at = _name_end(data, at, octets_at)
+            rrtype, rrclass, ttl, length = _fixed(data, at)
             at += _FIXED_OCTETS
         fixed_end = at
         at += length
@@ -179,14 +183,18 @@ def _walk(data: bytes) -> Layout:
                 raise _Malformed  # RFC 6891 section 6.1.1
             opt_at, opt_ttl, opt_end = start, ttl, at
             continue
+        if rrclass != _IN and qclass == _IN:
+            raise _Malformed
+        if _exact_octets(rrtype, length) != length:
+            raise _Malformed
+        if rrtype in _NAMES:
+            _check_names(data, rrtype, fixed_end, at, octets_at)
         ttl_at.append(fixed_end - 6)
         ttls.append(ttl)
         if index < answers:
             if rrtype == qtype:
                 is_answered = True
         elif rrtype == _SOA and index < first_additional:
-            if length < _MIN_SOA_OCTETS:
-                raise _Malformed
             soa = soa or (_sane(ttl), _sane(_long(data, at - 4)[0]))
     if at != len(data):
         raise _Malformed
@@ -211,12 +219,13 @@ def parse_message(data: bytes) -> Message | None:
 class _Reader:
     """Reads one message; raises _Malformed, IndexError or struct.error where it is none."""
 
-    __slots__ = ("_at", "_data", "_opt", "_pointed_at")
+    __slots__ = ("_at", "_data", "_opt", "_pointed_at", "_qclass")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = HEADER_OCTETS
         self._opt: Record | None = None
+        self._qclass = _IN
         self._pointed_at: dict[int, bytes] = {}  # names by where pointers lead: most records point at one name
 
     def message(self) -> Message:
@@ -224,6 +233,8 @@ class _Reader:
         message_id, flags, questions, *counts = _header(self._data)
         self._at = _question_end(self._data, questions)
         question = self._data[HEADER_OCTETS : self._at]
+        if question:
+            self._qclass = _short(question, len(question) - 2)[0]
         answer, authority = (tuple(self._records(count, False)) for count in counts[:2])
         additional = tuple(self._records(counts[2], True))
         if self._at != len(self._data):
@@ -247,12 +258,14 @@ class _Reader:
                     raise _Malformed  # RFC 6891 section 6.1.1
                 self._opt = Record(owner, rrtype, rrclass, ttl, self._data[at : self._at])
             else:
+                if rrclass != _IN and self._qclass == _IN:
+                    raise _Malformed
                 yield Record(owner, rrtype, rrclass, _sane(ttl), self._rdata(rrtype, at, self._at))
 
     def _rdata(self, rrtype: int, at: int, end: int) -> bytes:
         known = _NAMES.get(rrtype)
         if known is None:
-            if _EXACT_OCTETS.get(rrtype, end - at) != end - at:
+            if _exact_octets(rrtype, end - at) != end - at:
                 raise _Malformed
             return self._data[at:end]
         before, names, behind = known
@@ -367,16 +380,51 @@ def _question_end(data: bytes, questions: int) -> int:
     return end + 4
 
 
-def _owner_end(data: bytes, start: int) -> int:
-    """Offset behind a name, a pointer at its end not followed."""
-    if not data[start]:
-        return start + 1
+def _check_names(data: bytes, rrtype: int, at: int, end: int, octets_at: dict[int, int]) -> None:
+    """Raise _Malformed if RDATA of a type with names is not what its type says, to the last octet."""
+    before, names, behind = _NAMES[rrtype]
+    at += before
+    if rrtype == _NAPTR:
+        for _ in range(_NAPTR_STRINGS):
+            at += data[at] + 1
+    for _ in range(names):
+        at = _name_end(data, at, octets_at)
+    if at > end or behind not in (_ANY_OCTETS, end - at):
+        raise _Malformed
+
+
+def _name_end(data: bytes, start: int, octets_at: dict[int, int]) -> int:
+    """Offset behind a name that is one, where pointers in it lead as well. octets_at: see _octets_at."""
     at = _labels_end(data, start, MAX_NAME_OCTETS - 1)
     if not data[at]:
         return at + 1
-    if not HEADER_OCTETS <= _short(data, at)[0] - _POINTER < start:
+    target = _short(data, at)[0] - _POINTER
+    if not HEADER_OCTETS <= target < start:
+        raise _Malformed
+    if at - start + (octets_at.get(target) or _octets_at(data, target, octets_at)) > MAX_NAME_OCTETS:
         raise _Malformed
     return at + 2
+
+
+def _octets_at(data: bytes, target: int, known: dict[int, int]) -> int:
+    """How long the name is to which a pointer leads. known: those that were found before; each is read once."""
+    runs, octets, at = [], 0, target
+    for _ in range(MAX_POINTERS_FOLLOWED):
+        run = at
+        runs.append((run, octets))
+        at = _labels_end(data, run, MAX_NAME_OCTETS - 1 - octets)
+        octets += at - run
+        if not data[at]:
+            known.update((start, octets + 1 - before) for start, before in runs)
+            return octets + 1
+        at = _short(data, at)[0] - _POINTER
+        if not HEADER_OCTETS <= at < run:
+            raise _Malformed  # RFC 1035 section 4.1.4: to a prior occurrence; so no loop is possible
+        if at in known:
+            octets += known[at]
+            known.update((start, octets - before) for start, before in runs)
+            return octets
+    raise _Malformed
 
 
 def _labels_end(data: bytes, start: int, room_octets: int) -> int:
@@ -403,7 +451,7 @@ def _options(rdata: bytes) -> Iterator[tuple[int, bytes]]:
     """The options of an OPT record, which fill its RDATA (RFC 6891 section 6.1.2)."""
     at = 0
     while at < len(rdata):
-        code, length = _option(rdata, at)
+        code, length = _pair(rdata, at)
         at += 4 + length
         if at > len(rdata):
             raise _Malformed

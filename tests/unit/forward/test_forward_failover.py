@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from kdns.forward.exchange import DOWN_PATIENCE, SENDS_MAX
-from kdns.forward.health import HEDGE_MAX, HEDGE_MIN, Rank
+from kdns.forward.health import EDNS_REFUSALS_MIN, EDNS_REFUSED_SECONDS, HEDGE_MAX, HEDGE_MIN, Rank
 from kdns.forward.values import CacheSpec, Fault, ForwardSpec, Limits, Policy, Send, Transport
 from kdns.wire.iana import EDE, Rcode
 from kdns.wire.outside import Source, Told
 from kdns.wire.query import CD_BIT, RD_BIT
-from tests.unit.forward.messages import ask, forward, group, question, record, upstream
+from tests.unit.forward.messages import OPT, ask, forward, group, question, record, reply, upstream
 from tests.unit.forward.world import (
     Behaviour,
+    Deed,
     World,
     dead,
     faulty,
@@ -168,15 +169,97 @@ def test_a_truncated_reply_that_came_through_is_asked_for_over_tcp() -> None:
     assert [send.transport for _, _, send in one.sent] == [Transport.UDP, Transport.TCP]
 
 
-def test_an_upstream_without_edns_is_remembered() -> None:
-    one = world(without_edns)
+def with_edns_of(a_world: World) -> list[bool]:
+    return [send.with_edns for _, _, send in a_world.sent]
+
+
+def refusing_edns_for(*names: str, opt: bytes = OPT) -> Behaviour:
+    """As a server does through which the one who owns these names speaks."""
+    asked_for = {question(name) for name in names}
+
+    def behave(send: Send, world: World) -> Deed:
+        if send.with_edns and send.question[:-4].lower() + send.question[-4:] in asked_for:
+            return 0.01, Fault.NO_EDNS
+        return 0.01, reply(send.question, (record(),), additional=(opt,) if send.with_edns and opt else ())
+
+    return behave
+
+
+def test_who_refuses_edns_is_asked_without_it_for_that_question_alone() -> None:
+    one = world(refusing_edns_for("a.example"))
     one.ask(ask("a.example"))
     one.ask(ask("b.example", 2), 1.0)
     one.run(2.0)
-    assert [send.with_edns for _, _, send in one.sent] == [True, False, False]
-    one.ask(ask("c.example", 3), 1000.0)
-    one.run(1001.0)
-    assert [send.with_edns for _, _, send in one.sent[3:]] == [True, False]
+    assert with_edns_of(one) == [True, False, True]
+    assert [said.rcode for said in one.tells()] == [Rcode.NOERROR] * 2
+
+
+def test_an_upstream_that_refuses_edns_for_several_questions_in_a_row_is_remembered() -> None:
+    one = world(without_edns)
+    for number in range(EDNS_REFUSALS_MIN + 1):
+        one.ask(ask(f"{number}.example", number), float(number))
+    one.run(10.0)
+    assert with_edns_of(one) == [True, False] * EDNS_REFUSALS_MIN + [False]
+    one.ask(ask("z.example"), EDNS_REFUSED_SECONDS + EDNS_REFUSALS_MIN)
+    one.run(EDNS_REFUSED_SECONDS + 10.0)
+    assert with_edns_of(one)[-2:] == [True, False]
+
+
+def test_one_name_that_is_asked_for_over_and_over_says_nothing_of_edns() -> None:
+    one = World({ONE: without_edns}, group(forward(upstream(1)), cache=None))
+    for number in range(3 * EDNS_REFUSALS_MIN):
+        one.ask(ask(number=number), float(number))
+    one.run(20.0)
+    assert with_edns_of(one) == [True, False] * (3 * EDNS_REFUSALS_MIN)
+
+
+@pytest.mark.parametrize("opt", [OPT, b""])
+def test_refusals_are_counted_anew_after_an_answer_to_a_question_with_edns(opt: bytes) -> None:
+    names = [f"{number}.bad.example" for number in range(4 * EDNS_REFUSALS_MIN)]
+    one = world(refusing_edns_for(*names, opt=opt))
+    for number, name in enumerate(names):
+        if number % (EDNS_REFUSALS_MIN - 1) == 0:
+            one.ask(ask(f"{number}.good.example"), number - 0.5)
+        one.ask(ask(name), float(number))
+    one.run(20.0)
+    asked_first = {send.question.lower(): send.with_edns for _, _, send in reversed(one.sent)}
+    assert set(asked_first.values()) == {True}
+
+
+def test_an_upstream_that_has_sent_an_opt_record_is_never_taken_for_one_without_edns() -> None:
+    names = [f"{number}.bad.example" for number in range(3 * EDNS_REFUSALS_MIN)]
+    one = world(refusing_edns_for(*names))
+    one.ask(ask("good.example"))
+    for number, name in enumerate(names):
+        one.ask(ask(name), number + 1.0)
+    one.ask(ask("last.example", dnssec_ok=True), 20.0)
+    one.run(21.0)
+    assert with_edns_of(one) == [True] + [True, False] * len(names) + [True]
+
+
+def test_what_is_answered_without_edns_is_not_kept_for_those_who_want_signatures() -> None:
+    one = world(refusing_edns_for("a.example"))
+    one.ask(ask("a.example", dnssec_ok=True))
+    one.run(1.0)
+    assert [(said.rcode, said.keep, said.counts[0]) for said in one.tells()] == [(Rcode.NOERROR, 0, 1)]
+    one.ask(ask("a.example", dnssec_ok=True))
+    one.ask(ask("a.example"))
+    one.run(2.0)
+    assert with_edns_of(one) == [True, False, True, True, False, False]
+    assert [said.keep for said in one.tells()] == [0, 0, 300]
+
+
+def test_truncated_without_edns_it_is_asked_over_tcp_without_edns() -> None:
+    def behave(send: Send, world: World) -> Deed:
+        if send.with_edns:
+            return 0.01, Fault.NO_EDNS
+        return 0.01, Fault.TRUNCATED if send.transport is Transport.UDP else world.answer_to(send)
+
+    one = world(behave)
+    one.ask(ask())
+    assert told(one)[1].counts == (1, 0, 0)
+    sent = [(send.transport, send.with_edns) for _, _, send in one.sent]
+    assert sent == [(Transport.UDP, True), (Transport.UDP, False), (Transport.TCP, False)]
 
 
 def test_force_tcp_and_tls_are_asked_over_nothing_else() -> None:

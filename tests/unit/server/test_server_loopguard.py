@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kdns.server.loopguard import (
     PATIENCE_SECONDS,
     RETRY_SECONDS,
+    SECONDS_MAX,
     SETTLE_SECONDS,
     LoopGuard,
     probe_name,
@@ -68,19 +69,58 @@ def test_without_an_answer_it_is_given_up() -> None:
         sent += guard.wake(now) is not None
         now = guard.wake_at
     assert sent == PATIENCE_SECONDS / RETRY_SECONDS
-    assert not guard.saw(guard.question)
+    assert not guard.saw(guard.question, now)
 
 
-def test_a_probe_that_comes_back_is_a_loop_in_any_case_of_letters() -> None:
+def test_a_probe_that_comes_back_is_a_loop_if_another_one_does_as_well_in_any_case_of_letters() -> None:
     guard = _guard(ZONE)
-    assert guard.saw(guard.question)
-    assert guard.saw(guard.question.upper())
+    first = guard.wake(100.0)
+    assert first is not None
+    assert not guard.saw(first.upper(), 100.01)
+    second = guard.wake(100.01)
+    assert second is not None
+    assert second != first
+    assert guard.saw(second.upper(), 100.02)
+
+
+def test_copies_of_one_probe_are_no_loop() -> None:
+    guard = _guard()
+    first = guard.wake(100.0)
+    assert first is not None
+    assert not any(guard.saw(first, 100.1) for _ in range(10))
+    assert guard.wake(100.1) not in (None, first)
+    assert not any(guard.saw(first, 100.2) for _ in range(10))
+
+
+def test_one_that_came_back_after_an_answer_is_looked_into_as_well() -> None:
+    guard = _guard()
+    first = guard.wake(100.0)
+    assert first is not None
+    guard.answered(100.1)
+    assert not guard.saw(first, 100.2)
+    second = guard.wake(100.2)
+    assert second is not None
+    assert guard.saw(second, 100.3)
+
+
+def test_after_one_came_back_each_answer_makes_it_ask_for_another_a_few_times() -> None:
+    guard, now, asked = _guard(), 100.0, set()
+    first = guard.wake(now)
+    assert first is not None
+    guard.saw(first, now)
+    while (question := guard.wake(now)) is not None:
+        asked.add(question)
+        guard.answered(now)
+        now += 0.01
+    assert len(asked) == SECONDS_MAX
+    guard.wake(now + SETTLE_SECONDS)
+    assert guard.is_over
 
 
 @pytest.mark.parametrize("other", [b"\x011\x011\0\0\x0d\0\1", ROOT + b"\0\x0d\0\1", b""])
 def test_other_queries_for_hinfo_are_no_loop(other: bytes) -> None:
     guard = _guard()
-    assert not any(guard.saw(other) for _ in range(10))
+    assert not any(guard.saw(other, 100.0) for _ in range(10))
 
 
 def test_what_comes_when_it_is_over_does_not_count() -> None:
@@ -88,7 +128,7 @@ def test_what_comes_when_it_is_over_does_not_count() -> None:
     guard.wake(100.0)
     guard.answered(100.1)
     guard.wake(102.1)
-    assert not any(guard.saw(guard.question) for _ in range(10))
+    assert not any(guard.saw(guard.question, 102.2) for _ in range(10))
     guard.answered(200.0)
     assert guard.is_over
 
@@ -105,7 +145,7 @@ def test_a_second_answer_does_not_make_it_last_longer() -> None:
 def test_it_ends_in_bounded_time_and_asks_a_bounded_number_whatever_happens(
     events: list[str], data: st.DataObject
 ) -> None:
-    guard, now, sent = _guard(), 100.0, 0
+    guard, now, sent, seen = _guard(), 100.0, 0, 0
     for event in events:
         now += data.draw(st.floats(0, 5))
         if event == "wake":
@@ -113,8 +153,9 @@ def test_it_ends_in_bounded_time_and_asks_a_bounded_number_whatever_happens(
         elif event == "answered":
             guard.answered(now)
         else:
-            assert guard.saw(guard.question) is not guard.is_over
+            seen += not guard.is_over
+            assert guard.saw(guard.question, now) is (not guard.is_over and seen > 1)
     while not guard.is_over:
         now = max(now, guard.wake_at)
         sent += guard.wake(now) is not None
-    assert sent <= PATIENCE_SECONDS / RETRY_SECONDS + 1
+    assert sent <= PATIENCE_SECONDS / RETRY_SECONDS + 2 * SECONDS_MAX + 2
