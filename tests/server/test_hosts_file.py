@@ -30,6 +30,8 @@ def test_a_hosts_file_may_come_later_and_what_it_says_outlives_it_and_control(se
     )
     server = serve("-conf", "Corefile", listen=False, port=port)
     metrics = http_port(server, "/metrics")
+    assert f"Corefile:5:2: {tmp_path}/hosts.txt: no such hosts file" in server.log
+    assert "hosts hosts.txt: 1 rrsets from the Corefile\n" in server.log
     assert server.addresses("inline") == ["192.0.2.9"]
     assert wait_for_metric(metrics, ENTRIES, 1)["coredns_hosts_reload_timestamp_seconds"] == 0
 
