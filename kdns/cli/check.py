@@ -237,6 +237,7 @@ def _check_corefiles(paths: list[str], findings: Findings) -> None:
         except CorefileError as error:
             findings.errors.append(str(error))
             continue
+        findings.warnings += plan.remarks
         for block in corefile.blocks:
             _check_named(block, findings)
         for index, source in enumerate(plan.sources):

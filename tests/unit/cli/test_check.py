@@ -115,6 +115,12 @@ def test_a_hosts_file_that_is_missing_is_a_warning_with_its_place(capsys: pytest
     assert capsys.readouterr() == ("", "2 files: 0 errors, 0 warnings\n")
 
 
+def test_a_rewrite_that_hardly_holds_is_a_warning_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("Corefile").write_text(". {\n    rewrite name prefix foo- bar-\n    whoami\n}\n")
+    assert main(["check", "Corefile"]) == 0
+    assert capsys.readouterr().out.startswith("Corefile:2:5: warning: `prefix foo-` gets a last dot")
+
+
 def test_a_file_that_is_missing_or_unknown_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     Path("notes").write_text("buy milk\n")
     assert main(["check", "missing", "notes"]) == 1
