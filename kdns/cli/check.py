@@ -157,8 +157,8 @@ def _check_source(index: int, plan: SourcePlan, findings: Findings) -> None:
     missing = [path for path, stamp in seen.items() if stamp is None]
     if not source.is_optional:
         findings.errors += [f"{path}: no such file" for path in sorted(missing)]
-    findings.files |= paths
-    if isinstance(plan, ClusterPlan) or not missing:
+    findings.files |= paths - set(missing) if source.is_optional else paths
+    if isinstance(plan, ClusterPlan) or source.is_optional or not missing:
         events = Events(read=[path for path in sorted(paths) if seen[path] is not None])
         findings.add(source.read(paths, events, seen, serial=0, first=True))
 
@@ -237,6 +237,7 @@ def _check_corefiles(paths: list[str], findings: Findings) -> None:
         except CorefileError as error:
             findings.errors.append(str(error))
             continue
+        findings.warnings += plan.remarks
         for block in corefile.blocks:
             _check_named(block, findings)
         for index, source in enumerate(plan.sources):
@@ -244,7 +245,7 @@ def _check_corefiles(paths: list[str], findings: Findings) -> None:
 
 
 def _check_named(block: ServerBlock, findings: Findings) -> None:
-    """The files without which a name outside could not be asked for. A hosts file may be missing, and come later."""
+    """The files without which a name outside could not be asked for."""
     named = [(path, forward.position) for forward in block.forward for path in forward.files]
     for forward in block.forward:
         tls = forward.tls or TlsFiles("", "", "")

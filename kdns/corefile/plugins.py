@@ -221,10 +221,12 @@ class NameMatch:
 
     pattern: lower case and with the last dot too; but a regular expression is as written, checked to mean for
     `re.search` with `re.ASCII` what it means in Go. It is not searched for with `re` (kdns.answer.pattern).
+    is_dot_added: the last dot was not written.
     """
 
     kind: MatchKind
     pattern: str
+    is_dot_added: bool = field(default=False, compare=False)
 
 
 class AnswerField(Enum):

@@ -123,7 +123,7 @@ def _match(kind: MatchKind, argument: Token) -> NameMatch:
     text = _dotted(argument)
     if kind is MatchKind.EXACT:
         _refuse_bad_name(text, argument.position)
-    return NameMatch(kind, text)
+    return NameMatch(kind, text, is_dot_added=not argument.text.endswith("."))
 
 
 def _dotted(argument: Token) -> str:

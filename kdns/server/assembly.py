@@ -20,6 +20,7 @@ from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, ServerB
 from kdns.corefile import plugins as corefile_plugins
 from kdns.corefile.access import EVERYBODY
 from kdns.corefile.plugins import Chaos, Hosts, Nsid, Transfer
+from kdns.corefile.remarks import remarks
 from kdns.observe.consolidate import ConsolidateRule
 from kdns.observe.querylog import LoggedBlock, LogRule, QueryLog
 from kdns.server.admin import AdminPlan, admin_plan
@@ -80,6 +81,7 @@ class Plan:
     groups: what each site of the specification forwards, and keeps of that.
     secrets: what DNS cookies are made with, None for no cookies.
     errors: what each site of the specification says of errors; None for nothing.
+    remarks: what looks wrong in the configuration, a line each.
     """
 
     specification: Specification
@@ -93,6 +95,7 @@ class Plan:
     groups: tuple[GroupPlan, ...] = ()
     secrets: Secrets | None = field(default=None, repr=False)
     errors: tuple[tuple[ConsolidateRule, ...] | None, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def is_forwarding(self) -> bool:
@@ -146,6 +149,7 @@ def assemble(
         tuple(_group(block, listeners) for block in corefile.blocks),
         secrets(settings.cookie_secret) if settings.cookie_secret else None,
         tuple(map(_error_rules, corefile.blocks)),
+        remarks=remarks(corefile),
     )
 
 

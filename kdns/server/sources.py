@@ -7,6 +7,7 @@ kdns.server.watch; does not watch them. Not here: clusters that an API server te
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -277,6 +278,8 @@ class HostsSource:
         self.unread: set[str] = set()
         self._index = index
         self._path = hosts.path
+        self._place = hosts.position
+        self._is_missing_told = False
         self._inline = tuple(HostsEntry(entry.address, entry.names) for entry in hosts.inline)
         self._entries: tuple[HostsEntry, ...] | None = None  # of the file, once it has been read
         self._serial = 1
@@ -287,8 +290,9 @@ class HostsSource:
 
     @property
     def origins(self) -> str:
-        """Where the data comes from, as configured."""
-        return " and ".join(filter(None, (self._path, "the Corefile" if self._inline else "")))
+        """Where the data comes from."""
+        said = (self._path if self._entries is not None else "", "the Corefile" if self._inline else "")
+        return " and ".join(filter(None, said)) or "no file"
 
     def paths(self) -> set[str]:
         """The file."""
@@ -308,6 +312,8 @@ class HostsSource:
     def read(self, paths: set[str], events: Events, stamps: Stamps, serial: int, first: bool) -> Reading:
         """As ManifestSource.read; `serial` is that of denials."""
         reading = Reading()
+        if first and self._path and stamps.get(self._path) is None:
+            self._tell_missing(reading)
         if not paths.intersection(events.read):
             return reading
         self.unread.clear()
@@ -334,6 +340,19 @@ class HostsSource:
         """Say how many names there are, and when the file was read."""
         status[Word.HOSTS_NAMES] = sum(len(entry.names) for entry in (*self._inline, *(self._entries or ())))
         status[Word.HOSTS_READ_AT] = self._read_at
+
+    def _tell_missing(self, reading: Reading) -> None:
+        """Remark, once, that there is no file, and where it was looked for."""
+        if self._is_missing_told:
+            return
+        self._is_missing_told = True
+        place = f"{self._place}: " if self._place.file else ""
+        left = "only what the Corefile says" if self._inline else "nothing"
+        until = "until it is there" if self.is_watched else "until it is there and the configuration is read again"
+        reading.remarks.append(
+            f"{place}{os.path.abspath(self._path)}: no such hosts file, or it cannot be reached:"
+            f" {left} is answered {until}; create it, or correct the path"
+        )
 
     def _take(self, entries: tuple[HostsEntry, ...], serial: int, first: bool, reading: Reading) -> None:
         before, self._entries = self._entries, entries

@@ -323,6 +323,8 @@ class Supervisor:
                 (self._log.warning if reasons else self._log.info)(line)
 
     def _new_fleet(self, plan: Plan, birth: Birth) -> Fleet:
+        for remark in plan.remarks:
+            self._log.warning(remark)
         bindings = {address: self._bindings[address] for address in plan.all_addresses if address in self._bindings}
         former = self._current.statuses if self._current is not None else None
         return Fleet(plan, bindings, self._workers.workers, self._serials, birth, self._log, former)

@@ -5,15 +5,18 @@ same, for whoever edits /etc/hosts does not test it. `hosts_zones` shows what wa
 directive; a new text makes new zones, and these never change.
 
     a name with addresses          A and AAAA; every other type is NODATA
+    *.name                         the addresses of all names one label below `name` that have none of their own
     a name above one               an empty non-terminal (RFC 8020): NODATA
     an address with names          PTR (the first 64), below in-addr.arpa and ip6.arpa, whatever the directive's zones
     all else                       does not exist
 
-Names outside the directive's zones are left out, from reverse names too. `*` is a label like any other. Where
-`fallthrough` covers a name, the site passes on what is empty or absent (kdns.answer.site), so that a name with A
-alone is NODATA for AAAA, and is never asked for elsewhere; with `passes_types` it is for types that no hosts file can
-have. Reverse names without an entry are always passed on: a
-hosts file does not claim to know all addresses.
+Names outside the directive's zones are left out, from reverse names too. Wildcards are CoreDNS's, not RFC 4592's: one
+speaks for one label, for names with others below them as well, and an address does not lead back to it. `*` is a
+label like any other where it is not the first.
+
+Where `fallthrough` covers a name, the site passes on what is empty or absent (kdns.answer.site), so that a name with
+A alone is NODATA for AAAA, and is never asked for elsewhere; with `passes_types` it is for types that no hosts file
+can have. Reverse names without an entry are always passed on: a hosts file does not claim to know all addresses.
 
 A denial carries a SOA, or no resolver would believe it for any time (RFC 2308 section 5): CoreDNS answers SERVFAIL
 instead. A hosts file has none, so it is made up as resolvers do for local zones: MNAME `localhost.`, RNAME
@@ -54,6 +57,7 @@ NEGATIVE_TTL = 5  # of a denial, at most: the file is looked at every few second
 
 _MNAME, _RNAME = from_text("localhost"), from_text("nobody.invalid")
 _REFRESH, _RETRY, _EXPIRE = 3600, 1200, 604800  # nobody transfers it; Unbound's values for its local zones
+_WILDCARD = b"\x01*"
 _WHOLE = b""  # the one key under which a hosts file announces changes
 _TYPES: frozenset[int] = frozenset((RRType.A, RRType.AAAA, RRType.PTR))
 _times = Struct(">5I").pack
@@ -199,7 +203,9 @@ class HostsBuilder:
             if self._apexes.isdisjoint(suffixes(name)):
                 continue
             self._forward.add(name, entry.address)
-            if self._spec.reverse and self._reverse.count(owner) < MAX_REVERSE_NAMES:
+            if not self._spec.reverse or name.startswith(_WILDCARD):
+                continue
+            if self._reverse.count(owner) < MAX_REVERSE_NAMES:
                 self._reverse.add(owner, name)
 
     def dismantle(self) -> Iterator[None]:
@@ -249,6 +255,7 @@ class _Tree:
         self._make = make
         self._values: dict[bytes, list[bytes]] = {}
         self._above: set[bytes] = set()
+        self._has_wildcards = False  # few have, and then no name is looked for twice
 
     def add(self, name: bytes, value: bytes) -> None:
         values = self._values.get(name)
@@ -256,6 +263,7 @@ class _Tree:
             values.append(value)
             return
         self._values[name] = [value]
+        self._has_wildcards = self._has_wildcards or name.startswith(_WILDCARD)
         while name != ROOT and (name := parent(name)) not in self._above:
             self._above.add(name)
 
@@ -268,6 +276,13 @@ class _Tree:
         if values is None:
             return NO_RRSETS if name in self._above else None
         return self._make(name, tuple(dict.fromkeys(values)))
+
+    def wildcard(self, name: bytes) -> bytes | None:
+        """The wildcard that speaks for a well-formed name without values of its own, if there is one."""
+        if not self._has_wildcards or name in self._values:
+            return None
+        wildcard = _WILDCARD + parent(name)
+        return wildcard if name != ROOT and wildcard in self._values else None
 
     def dismantle(self) -> Iterator[None]:
         while self._values or self._above:
@@ -316,24 +331,30 @@ class HostsZone:
         return self._negative_ttl
 
     def find(self, qname: bytes) -> Found:
-        """What stands at this name. The apex exists whatever the file says."""
+        """What stands at this name. The apex exists whatever the file says. Names under a wildcard do not last."""
         rrsets = self._tree.rrsets(qname)
         if rrsets:
             return Found(Kind.NODE, rrsets, qname, self._depends)
+        wildcard = self._tree.wildcard(qname)
+        if wildcard is not None:
+            found = self._tree.rrsets(wildcard) or NO_RRSETS
+            return Found(Kind.WILDCARD, found, wildcard, self._depends, None, False)
         if rrsets is not None or qname == self._apex:
             return Found(Kind.EMPTY, NO_RRSETS, qname, self._depends)
         return Found(Kind.ABSENT, NO_RRSETS, qname, self._depends, None, False)
 
     def denies(self, qname: bytes) -> int | None:
-        """The negative TTL for well-formed names in the zone that are neither listed nor above a listed one."""
+        """The negative TTL for well-formed names in the zone that no entry, wildcard or name below speaks for."""
         if qname in self._tree or qname == self._apex:
             return None
         # A label may hold the octets of the apex: then the name ends like it, and stands elsewhere in the tree.
         if name_end(qname, 0) != len(qname) or not is_subdomain(qname, self._apex):
             return None
+        if self._tree.wildcard(qname) is not None:
+            return None
         return self._negative_ttl
 
     def addresses(self, name: bytes) -> tuple[RRset, ...]:
-        """The A and AAAA rrsets of a name of this zone."""
-        rrsets = self.find(name).rrsets
+        """The A and AAAA rrsets at exactly this name."""
+        rrsets = self._tree.rrsets(name) or NO_RRSETS
         return tuple(rrsets[rrtype] for rrtype in (RRType.A, RRType.AAAA) if rrtype in rrsets)

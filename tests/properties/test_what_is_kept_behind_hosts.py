@@ -34,7 +34,8 @@ SOURCES = (
 SITE = SiteSpec((ROOT,), (0, 1, 2), group=0, outside=(OutsideSpec(ROOT),))
 SPECIFICATION = Specification(SOURCES, (SITE,), ((0,),))
 
-hosts_lines = st.sampled_from(NAMES[:11]).map(lambda name: f"10.0.0.1 {name}\n")
+WILDCARDS = ("*.shop.svc.cluster.local", "*.cluster.local", "*.example.net", "*.aa.shop.svc.cluster.local", "*")
+hosts_lines = st.sampled_from((*NAMES[:11], *WILDCARDS)).map(lambda name: f"10.0.0.1 {name}\n")
 hosts_texts = st.lists(hosts_lines, max_size=3).map("".join)
 zone_texts = st.sampled_from(["other A 192.0.2.1\n", "aa A 192.0.2.2\n", "www A 192.0.2.3\naa A 192.0.2.4\n"])
 ASKED = ((False, "A"), (True, "A"), (True, "TXT"))  # whether hosts pass other types on, and what is asked for

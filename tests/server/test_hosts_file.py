@@ -26,10 +26,13 @@ def test_a_hosts_file_may_come_later_and_what_it_says_outlives_it_and_control(se
     port = free_port()
     (tmp_path / "Corefile").write_text(
         f".:{port} {{\n bind 127.0.0.1\n prometheus 127.0.0.1:0\n errors\n"
-        " hosts hosts.txt {\n 192.0.2.9 inline\n ttl 60\n }\n}\n"
+        " hosts hosts.txt {\n 192.0.2.9 inline\n ttl 60\n }\n rewrite ttl prefix foo- 30\n}\n"
     )
     server = serve("-conf", "Corefile", listen=False, port=port)
     metrics = http_port(server, "/metrics")
+    assert f"Corefile:5:2: {tmp_path}/hosts.txt: no such hosts file" in server.log
+    assert "Corefile:9:2: `prefix foo-` gets a last dot" in server.log
+    assert "hosts hosts.txt: 1 rrsets from the Corefile\n" in server.log
     assert server.addresses("inline") == ["192.0.2.9"]
     assert wait_for_metric(metrics, ENTRIES, 1)["coredns_hosts_reload_timestamp_seconds"] == 0
 

@@ -104,6 +104,23 @@ def test_what_a_corefile_names_is_checked_with_it(capsys: pytest.CaptureFixture[
     assert [line.split(": ")[0] for line in lines] == ["missing.yaml", "broken.yaml:2:1", "missing.zone"]
 
 
+def test_a_hosts_file_that_is_missing_is_a_warning_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("Corefile").write_text(". {\n    hosts h {\n        192.0.2.1 a.test\n        fallthrough\n    }\n}\n")
+    assert main(["check", "Corefile"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"Corefile:2:5: warning: {Path('h').absolute()}: no such hosts file")
+    assert captured.err == "1 file: 0 errors, 1 warning\n"
+    Path("h").write_text("192.0.2.2 b.test\n")
+    assert main(["check", "Corefile"]) == 0
+    assert capsys.readouterr() == ("", "2 files: 0 errors, 0 warnings\n")
+
+
+def test_a_rewrite_that_hardly_holds_is_a_warning_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("Corefile").write_text(". {\n    rewrite name prefix foo- bar-\n    whoami\n}\n")
+    assert main(["check", "Corefile"]) == 0
+    assert capsys.readouterr().out.startswith("Corefile:2:5: warning: `prefix foo-` gets a last dot")
+
+
 def test_a_file_that_is_missing_or_unknown_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     Path("notes").write_text("buy milk\n")
     assert main(["check", "missing", "notes"]) == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kdns.corefile import parse_corefile
+from kdns.corefile import Position, parse_corefile
 from kdns.corefile.plugins import Hosts, HostsEntry
 from kdns.observe.status import Word
 from kdns.server.assembly import HostsPlan, assemble
@@ -67,6 +67,30 @@ def test_a_file_that_is_not_there_leaves_the_lines_of_the_corefile(tmp_path: Pat
     assert read(source, first=True).errors == []
     assert names(source) == ["inline."]
     assert not source.holds(str(tmp_path / "none"))
+
+
+def test_a_file_that_is_not_there_is_remarked_once_with_both_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    at = Position("Corefile", 3, 5)
+    source = source_of("none", inline=INLINE, position=at)
+    assert read(source, first=True).remarks == [
+        f"Corefile:3:5: {tmp_path}/none: no such hosts file, or it cannot be reached: only what the Corefile says"
+        " is answered until it is there; create it, or correct the path"
+    ]
+    assert read(source, first=True).remarks == []
+    (alone,) = read(source_of("none", position=at, reload_ns=0), first=True).remarks
+    assert "nothing is answered until it is there and the configuration is read again" in alone
+    assert read(source_of("none", position=at)).remarks == []  # one that goes later is told by who watches it
+
+
+def test_its_origins_are_what_was_read(path: Path) -> None:
+    source = source_of(path, inline=INLINE)
+    assert source.origins == "the Corefile"
+    read(source, first=True)
+    assert source.origins == f"{path} and the Corefile"
+    assert source_of(path).origins == "no file"
 
 
 def test_nothing_at_all_is_one_empty_part() -> None:

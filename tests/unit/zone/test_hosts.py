@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kdns.answer.site import Backend, Site
 from kdns.wire.iana import Rcode, RRType
-from kdns.wire.name import ROOT, from_text, to_text
+from kdns.wire.name import ROOT, from_text, parent, to_text
 from kdns.zone import hosts
 from kdns.zone.addresses import IN_ADDR, IP6, reverse_name
 from kdns.zone.hosts import (
@@ -219,10 +219,75 @@ def test_an_empty_text_denies_all_but_the_apex() -> None:
     assert zone.find(from_text("a.example.org")).kind is Kind.ABSENT
 
 
-def test_a_wildcard_is_a_name_like_any_other() -> None:
-    zones = served("192.0.2.1 *.example.org")
-    assert ask(zones, "*.example.org").answer
-    assert ask(zones, "a.example.org").rcode == Rcode.NXDOMAIN
+WILD = """\
+192.0.2.1 *.wild.example.org
+192.0.2.2 own.wild.example.org
+2001:db8::3 deep.under.wild.example.org
+192.0.2.4 a.*.wild.example.org
+"""
+
+
+def test_a_wildcard_answers_under_the_asked_name_what_has_no_entry_of_its_own() -> None:
+    found = ask(served(WILD), "any.wild.example.org")
+    assert [(rrset.owner, rrset.rdatas) for rrset in found.answer] == [
+        (from_text("any.wild.example.org"), (packed("192.0.2.1"),))
+    ]
+    assert rdatas(ask(served(WILD), "own.wild.example.org")) == [packed("192.0.2.2")]
+    assert rdatas(ask(served(WILD), "*.wild.example.org")) == [packed("192.0.2.1")]
+
+
+def test_a_wildcard_speaks_for_one_label_alone() -> None:
+    zones = served(WILD)
+    assert ask(zones, "two.labels.wild.example.org").rcode == Rcode.NXDOMAIN
+    above = ask(zones, "wild.example.org")
+    assert (above.rcode, above.answer) == (Rcode.NOERROR, ())
+
+
+def test_a_wildcard_speaks_for_a_name_that_is_only_above_others() -> None:
+    assert rdatas(ask(served(WILD), "under.wild.example.org")) == [packed("192.0.2.1")]
+
+
+def test_an_asterisk_further_right_is_a_label_like_any_other() -> None:
+    zones = served(WILD)
+    assert rdatas(ask(zones, "a.*.wild.example.org")) == [packed("192.0.2.4")]
+    assert ask(zones, "a.b.wild.example.org").rcode == Rcode.NXDOMAIN
+
+
+def test_the_other_types_of_a_name_under_a_wildcard_are_nodata() -> None:
+    for qtype in (AAAA, MX):
+        found = ask(served(WILD), "any.wild.example.org", qtype)
+        assert (found.rcode, found.answer) == (Rcode.NOERROR, ())
+    # An entry of its own counts for both families, as for every listed name.
+    assert ask(served(f"{WILD}2001:db8::1 *.wild.example.org\n"), "own.wild.example.org", AAAA).answer == ()
+
+
+def test_names_under_a_wildcard_do_not_last_and_are_not_denied_unseen() -> None:
+    zone = served(WILD).zones[ORG]
+    made_up = from_text("any.wild.example.org")
+    assert zone.find(made_up).kind is Kind.WILDCARD
+    assert not zone.find(made_up).lasting
+    assert zone.denies(made_up) is None
+    assert zone.denies(from_text("two.labels.wild.example.org")) == zone.negative_ttl
+    assert zone.find(from_text("*.wild.example.org")).lasting
+
+
+def test_a_wildcard_at_the_root_answers_names_of_one_label() -> None:
+    zones = served("192.0.2.1 *", zones=(ROOT,))
+    assert rdatas(ask(zones, "printer")) == [packed("192.0.2.1")]
+    assert ask(zones, "a.printer").rcode == Rcode.NXDOMAIN
+    assert ask(zones, ".").answer == ()
+
+
+def test_an_address_does_not_lead_back_to_a_wildcard() -> None:
+    zones = served("192.0.2.1 *.example.org web.example.org\n192.0.2.2 *.example.org\n")
+    assert rdatas(ask(zones, "1.2.0.192.in-addr.arpa", PTR)) == [from_text("web.example.org")]
+    assert ask(zones, "2.2.0.192.in-addr.arpa", PTR).rcode == Rcode.NXDOMAIN
+
+
+def test_a_name_under_a_wildcard_is_not_passed_on() -> None:
+    site = site_of(served("192.0.2.1 *.example.org", fallthrough=(ROOT,)))
+    assert rdatas(through(site, "behind.example.org")) == [packed("192.0.2.1")]
+    assert through(site, "web.example.org", AAAA).answer == ()
 
 
 def test_the_addresses_of_a_target_are_told_for_the_additional_section() -> None:
@@ -276,9 +341,12 @@ ENTRIES = st.lists(st.builds(HostsEntry, ADDRESSES, st.lists(NAMES, min_size=1, 
 @given(ENTRIES, NAMES)
 def test_a_name_has_exactly_the_addresses_that_the_lines_give_it(entries: list[HostsEntry], name: bytes) -> None:
     found = hosts_zones(0, HostsSpec((ORG,)), entries).zones[ORG].find(name)
-    listed = {entry.address for entry in entries if name in entry.names}
+    own = {entry.address for entry in entries if name in entry.names}
+    wildcard = b"\x01*" + parent(name)
+    listed = own or {entry.address for entry in entries if wildcard in entry.names}
     above = any(other.endswith(name) and other != name for entry in entries for other in entry.names)
     assert {rdata for rrset in found.rrsets.values() for rdata in rrset.rdatas} == listed
+    assert (found.kind is Kind.WILDCARD) == (bool(listed) and not own)
     if not listed and name != ORG:
         assert (found.kind is Kind.EMPTY) == above or found.kind is Kind.ABSENT
 
@@ -291,12 +359,14 @@ def test_what_is_denied_without_a_look_is_absent(entries: list[HostsEntry], name
 
 
 @given(ENTRIES)
-def test_each_address_of_a_name_leads_back_to_it(entries: list[HostsEntry]) -> None:
+def test_each_address_of_a_name_leads_back_to_it_and_to_no_wildcard(entries: list[HostsEntry]) -> None:
     zones = hosts_zones(0, HostsSpec((ORG,)), entries)
     for entry in entries:
         text = ".".join(map(str, entry.address)) if len(entry.address) == 4 else "2001:db8::1"
         found = ask(zones, str(dns.reversename.from_address(text)), PTR)
-        assert set(entry.names) <= set(rdatas(found)), to_text(entry.names[0])
+        plain = {name for name in entry.names if not name.startswith(b"\x01*")}
+        assert plain <= set(rdatas(found)), to_text(entry.names[0])
+        assert not any(name.startswith(b"\x01*") for name in rdatas(found))
 
 
 @given(st.text(max_size=200))

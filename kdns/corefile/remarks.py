@@ -1,0 +1,54 @@
+"""What looks wrong in a configuration that is right: lines for the log and for `kdns check`, each with its place.
+
+Now: `rewrite` with `prefix` or `substring` and a text without the last dot. As in CoreDNS it gets one, so that
+`prefix foo-` holds for names that begin with `foo-.`, which hardly anybody means. Not here: errors.
+"""
+
+from __future__ import annotations
+
+import re
+
+from kdns.corefile.model import Corefile
+from kdns.corefile.plugins import (
+    CnameRewrite,
+    MatchKind,
+    NameMatch,
+    NameRewrite,
+    RcodeRewrite,
+    RewriteRule,
+    TtlRewrite,
+)
+
+# The expression that holds where the text without a dot was meant to, and what becomes of the rest of the name.
+_EXPRESSIONS = {
+    MatchKind.PREFIX: ("^{pattern}(.*)$", "{to}{{1}}"),
+    MatchKind.SUBSTRING: ("^(.*){pattern}(.*)$", "{{1}}{to}{{2}}"),
+}
+_SPECIAL = re.compile(r"[][.*+?(){}|^$\\]")
+
+
+def remarks(corefile: Corefile) -> tuple[str, ...]:
+    """All of them, in the order of the text."""
+    rules = [rule for block in corefile.blocks for rule in block.rewrite]
+    return tuple(dict.fromkeys(remark for rule in rules if (remark := _never_meant(rule))))
+
+
+def _never_meant(rule: RewriteRule) -> str:
+    """What is to be said of a rule; "" for nothing."""
+    if not isinstance(rule, NameRewrite | TtlRewrite | RcodeRewrite | CnameRewrite):
+        return ""
+    match = rule.match
+    if not match.is_dot_added or match.kind not in _EXPRESSIONS:
+        return ""
+    kind, text = match.kind.value, match.pattern.removesuffix(".")
+    return (
+        f"{rule.position}: `{kind} {text}` gets a last dot, as in CoreDNS: it holds only where a label ends with it;"
+        f" where more may follow, write `{_instead(rule, match)}`, else `{kind} {match.pattern}`"
+    )
+
+
+def _instead(rule: RewriteRule, match: NameMatch) -> str:
+    pattern, to = _EXPRESSIONS[match.kind]
+    text = _SPECIAL.sub(r"\\\g<0>", match.pattern.removesuffix("."))
+    words = f"regex {pattern.format(pattern=text)}"
+    return f"{words} {to.format(to=rule.to.removesuffix('.'))}" if isinstance(rule, NameRewrite) else words
