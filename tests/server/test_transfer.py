@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import socket
 import subprocess
@@ -140,10 +139,8 @@ def test_it_is_logged_once(server: Server) -> None:
 
 
 def test_dig_takes_it(server: Server) -> None:
-    dig = shutil.which("dig")
-    if dig is None:
-        pytest.skip("needs dig (Debian: bind9-dnsutils)")
-    words = [dig, f"@{FRIEND}", "-p", str(server.port), "+nocmd", "+nostats", CLUSTER, "AXFR"]
+    require("dig")
+    words = ["dig", f"@{FRIEND}", "-p", str(server.port), "+nocmd", "+nostats", CLUSTER, "AXFR"]
     lines = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
     assert "SOA" in lines[0]
     assert lines[0] == lines[-1]

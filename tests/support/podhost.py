@@ -15,7 +15,7 @@ import json
 import signal
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -51,13 +51,21 @@ class PodHost:
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
 
-    def serve(self, corefile: str) -> None:
+    def serve(self, corefile: str, *flags: str) -> None:
         """Start kdns in the directory, and wait until it answers."""
         (self.directory / "Corefile").write_text(corefile)
-        arguments = ("serve", "-conf", "Corefile", "--workers", 2)
+        arguments = ("serve", "-conf", "Corefile", "--workers", 2, *flags)
         self._server = Server(arguments, self.directory, 53, prefix=self.host.prefix)
         self._stack.callback(self._server.kill)
         self._server.wait_for(r"\] ready: ")
+
+    def stop(self) -> None:
+        """End it at once, so that it can be served otherwise."""
+        self._server.kill()
+
+    def run(self, command: Sequence[str]) -> str:
+        """Run a program in the pod, and return what it prints."""
+        return self._shell("udp4", "").run(command)
 
     def reload(self, corefile: str) -> None:
         """Have it serve another Corefile from now on."""
@@ -87,6 +95,11 @@ class PodHost:
         able = [question for question in questions if question.kind in resolver.kinds]
         answers = resolver.ask(self._shell(way, options), way[:3], able)
         return dict(zip(able, answers, strict=True))
+
+    def right(self, name: str, answers: Mapping[Question, list[str]]) -> dict[Question, list[str]]:
+        """What `ask` finds if these answers are right: of what the resolver can ask for, as it tells it."""
+        resolver = self._resolvers[name]
+        return {one: resolver.told(answer) for one, answer in answers.items() if one.kind in resolver.kinds}
 
     def query(self, name: str, kind: str = "A", *, tcp: bool = False, patience: float = 5.0) -> dns.message.Message:
         """Ask directly, once; whoever answers is the one that was asked."""

@@ -4,8 +4,9 @@
         if "tcp" in resolver.transports: resolver.ask(shell, "tcp", [Question("A", "web.shop")])   # [["10.96.12.10"]]
 
 Every resolver answers with texts, sorted: addresses, names without the last dot, `priority weight port target`, the
-strings of a text in one; nothing for what is not there, and FAILED if it could not find out. Libraries are asked by
-programs that go on, as those in pods do: a line with questions, a line with answers, both JSON. This module is one:
+strings of a text in one; NO_NAME or NO_DATA for what is not there, and FAILED if it could not find out: each in the
+place of an answer, or nothing where the resolver keeps it to itself. Libraries are asked by programs that go on, as
+those in pods do: a line with questions, a line with answers, both JSON. This module is one:
 python -m tests.support.podresolvers LIBRARY    Not here: the pod (tests.support.podhost).
 """
 
@@ -22,7 +23,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 Answers = list[list[str]]
-FAILED = "failed"
+NO_NAME, NO_DATA, FAILED = "no such name", "no such record", "failed"
+REASONS = (NO_NAME, NO_DATA, FAILED)
 HOST = "HOST"  # addresses of both families at a time, as most programs ask for
 ADDRESSES = ("A", "AAAA", HOST)
 RECORDS = ("A", "AAAA", "SRV", "PTR", "MX", "TXT")
@@ -51,8 +53,8 @@ Ask = Callable[[Shell, str, Sequence[Question]], Answers]
 class Resolver(NamedTuple):
     """program: what has to be installed. package: where Debian has it. searches: it uses the list of resolv.conf.
 
-    kinds: what it can ask for. transports: `tcp` where it can be made to use nothing else. tells_failure: it does not
-    take what nobody could find out for what is not there.
+    kinds: what it can ask for. transports: `tcp` where it can be made to use nothing else. tells: the
+    reasons for no answer that it keeps apart.
     """
 
     ask: Ask
@@ -61,7 +63,13 @@ class Resolver(NamedTuple):
     searches: bool
     kinds: tuple[str, ...] = RECORDS
     transports: tuple[str, ...] = ("udp", "tcp")
-    tells_failure: bool = True
+    tells: tuple[str, ...] = REASONS
+
+    def told(self, answer: list[str]) -> list[str]:
+        """What it makes of this answer."""
+        if answer[0] in self.tells or answer[0] not in REASONS:
+            return answer
+        return [NO_NAME] if NO_NAME in self.tells else []
 
 
 # Programs
@@ -107,19 +115,24 @@ _HEAD = re.compile(
 )
 
 
+_REASONS: dict[str | None, str] = {"NOERROR": NO_DATA, "NXDOMAIN": NO_NAME}
+
+
 def _answers(output: str, questions: Sequence[Question]) -> Answers:
     """What they print; names of a chain of aliases are not what was asked for."""
     found: Answers = []
+    statuses: list[str | None] = []
     for line in output.splitlines():
         head = _HEAD.search(line)
         if head:
-            found.append([] if head[1] in ("NOERROR", "NXDOMAIN") else [FAILED])
+            statuses.append(head[1])
+            found.append([])
         elif found and line and not line.startswith(";"):
             _, _, _, kind, rdata = line.split(maxsplit=4)
             if kind == questions[len(found) - 1].kind:
                 found[-1].append(_text(kind, rdata))
     assert len(found) == len(questions), output
-    return [sorted(each) for each in found]
+    return [sorted(each) or [_REASONS.get(status, FAILED)] for each, status in zip(found, statuses, strict=True)]
 
 
 def _text(kind: str, rdata: str) -> str:
@@ -140,6 +153,7 @@ def _library(name: str) -> Ask:
     return _conversing(sys.executable, "-m", "tests.support.podresolvers", name)
 
 
+# What Node has two of: a resolver, and the lookup of addresses that its programs use unless told otherwise.
 NODE = """
 const dns = require("dns").promises;
 const texts = {
@@ -147,16 +161,26 @@ const texts = {
   MX: one => `${one.priority} ${one.exchange}`,
   TXT: one => one.join(""),
 };
-const asking = {
-  HOST: name => dns.lookup(name, {all: true}).then(found => found.map(one => one.address)),
-  PTR: name => dns.reverse(name),
-};
-const ask = ([kind, name]) => (asking[kind] ? asking[kind](name) : dns.resolve(name, kind)).then(
-  found => texts[kind] ? found.map(texts[kind]) : found,
-  error => ["ENOTFOUND", "ENODATA"].includes(error.code) ? [] : ["FAILED"]);
+const families = {A: 4, AAAA: 6, HOST: 0};
+const lookup = (kind, name) => dns.lookup(name, {all: true, family: families[kind]})
+  .then(found => found.map(one => one.address));
+const resolve = (kind, name) => kind == "PTR" ? dns.reverse(name) : dns.resolve(name, kind);
+const asking = {lookup, resolve}[process.argv[1]];
+const reasons = {ENOTFOUND: "NO_NAME", ENODATA: "NO_DATA"};
+const ask = ([kind, name]) => asking(kind, name).then(
+  found => texts[kind] ? found.map(texts[kind]) : found, error => [reasons[error.code] || "FAILED"]);
 require("readline").createInterface({input: process.stdin}).on("line", line =>
   Promise.all(JSON.parse(line)[1].map(ask)).then(found => console.log(JSON.stringify(found))));
-""".replace("FAILED", FAILED)
+"""
+
+
+def _node(way: str) -> Ask:
+    return _conversing("node", "-e", _with_reasons(NODE), way)
+
+
+def _with_reasons(program: str) -> str:
+    return program.replace("NO_NAME", NO_NAME).replace("NO_DATA", NO_DATA).replace("FAILED", FAILED)
+
 
 MUSL = r"""
 #include <arpa/inet.h>
@@ -168,11 +192,11 @@ static void lookup(const char *name, int family) {
     struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM}, *found = 0;
     char text[256];
     int error = getaddrinfo(name, 0, &hints, &found);
-    if (error && error != EAI_NONAME && error != EAI_NODATA) printf(" FAILED");
+    if (error) fputs(error == EAI_NONAME ? "NO_NAME" : error == EAI_NODATA ? "NO_DATA" : "FAILED", stdout);
     if (error) return;
     for (; found; found = found->ai_next)
         if (!getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof text, 0, 0, NI_NUMERICHOST))
-            printf(" %s", text);
+            printf("%s\t", text);
 }
 
 static void reverse(const char *address) {
@@ -181,9 +205,9 @@ static void reverse(const char *address) {
     int is_six = inet_pton(AF_INET6, address, &six.sin6_addr);
     char text[256];
     inet_pton(AF_INET, address, &four.sin_addr);
-    if (!getnameinfo(is_six ? (void *)&six : (void *)&four, is_six ? sizeof six : sizeof four,
-                     text, sizeof text, 0, 0, NI_NAMEREQD))
-        printf(" %s", text);
+    int error = getnameinfo(is_six ? (void *)&six : (void *)&four, is_six ? sizeof six : sizeof four,
+                            text, sizeof text, 0, 0, NI_NAMEREQD);
+    fputs(!error ? text : error == EAI_NONAME ? "NO_NAME" : "FAILED", stdout);
 }
 
 static int family_of(const char *kind) {
@@ -206,7 +230,7 @@ int main(int count, char **words) {
 def build_musl(directory: Path) -> Path:
     """Compile the program whose resolver is musl's, as containers of Alpine have it."""
     source, program = directory / "musl.c", directory / "musl-resolver"
-    source.write_text(MUSL.replace("FAILED", FAILED))
+    source.write_text(_with_reasons(MUSL))
     subprocess.run(["musl-gcc", "-static", "-Os", "-Wall", "-o", str(program), str(source)], check=True)
     return program
 
@@ -216,20 +240,22 @@ def musl(program: Path) -> Resolver:
 
     def ask(shell: Shell, _: str, questions: Sequence[Question]) -> Answers:
         lines = shell.run([str(program), *(f"{kind}:{name}" for kind, name in questions)]).splitlines()
-        return [sorted(set(line.split())) for line in lines]
+        return [sorted(set(line.removesuffix("\t").split("\t"))) for line in lines]
 
-    return Resolver(ask, "musl-gcc", "musl-tools", True, (*ADDRESSES, "PTR"), ("udp",))
+    return Resolver(ask, "musl-gcc", "musl-tools", True, (*ADDRESSES, "PTR"), ("udp",), (NO_NAME, FAILED))
 
 
 RESOLVERS = {
-    "glibc": Resolver(_ask_getent, "getent", "libc-bin", True, (*ADDRESSES, "PTR"), tells_failure=False),
+    "glibc": Resolver(_ask_getent, "getent", "libc-bin", True, (*ADDRESSES, "PTR"), tells=()),
     "getaddrinfo": Resolver(_library("getaddrinfo"), "python3", "python3", True, ADDRESSES),  # glibc's
     "c-ares": Resolver(_library("c-ares"), "python3", "python3", True, (*RECORDS, HOST)),
     "dnspython": Resolver(_library("dnspython"), "python3", "python3", True),
     "dig": Resolver(_ask_dig, "dig", "bind9-dnsutils", True),
     "kdig": Resolver(_ask_kdig, "kdig", "knot-dnsutils", False),
     "drill": Resolver(_ask_drill, "drill", "ldnsutils", False),
-    "node": Resolver(_conversing("node", "-e", NODE), "node", "nodejs", False, (*RECORDS, HOST), ("udp",)),
+    "node": Resolver(_node("resolve"), "node", "nodejs", False, RECORDS, ("udp",)),
+    # glibc's getaddrinfo again.
+    "node-lookup": Resolver(_node("lookup"), "node", "nodejs", True, ADDRESSES, tells=(NO_NAME, FAILED)),
 }
 
 
@@ -251,11 +277,16 @@ def _dnspython(transport: str, questions: Sequence[Question]) -> Answers:
             else:
                 answer = resolver.resolve(name, kind, tcp=transport == "tcp", search=True)
             found.append([_text(kind, rdata.to_text()) for rdata in answer])
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-            found.append([])
+        except dns.resolver.NXDOMAIN:
+            found.append([NO_NAME])
+        except dns.resolver.NoAnswer:
+            found.append([NO_DATA])
         except dns.exception.DNSException:
             found.append([FAILED])
     return found
+
+
+_GETADDRINFO_REASONS = {socket.EAI_NONAME: NO_NAME, socket.EAI_NODATA: NO_DATA}
 
 
 def _getaddrinfo(_: str, questions: Sequence[Question]) -> Answers:
@@ -264,7 +295,7 @@ def _getaddrinfo(_: str, questions: Sequence[Question]) -> Answers:
         try:
             found.append(sorted({str(one[4][0]) for one in socket.getaddrinfo(name, None, _FAMILIES[kind])}))
         except socket.gaierror as error:
-            found.append([] if error.errno in (socket.EAI_NONAME, socket.EAI_NODATA) else [FAILED])
+            found.append([_GETADDRINFO_REASONS.get(error.errno or 0, FAILED)])
     return found
 
 
@@ -284,6 +315,8 @@ async def _ask_c_ares(transport: str, questions: Sequence[Question]) -> Answers:
         "TXT": lambda one: one.text,
     }
 
+    reasons = {aiodns.error.ARES_ENOTFOUND: NO_NAME, aiodns.error.ARES_ENODATA: NO_DATA}
+
     async def ask(kind: str, name: str) -> list[str]:
         try:
             if kind == "PTR":
@@ -293,7 +326,7 @@ async def _ask_c_ares(transport: str, questions: Sequence[Question]) -> Answers:
             nodes = (await resolver.getaddrinfo(name, family=_FAMILIES[kind])).nodes
             return sorted({one.addr[0].decode() for one in nodes})
         except aiodns.error.DNSError as error:
-            return [] if error.args[0] in (aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA) else [FAILED]
+            return [reasons.get(error.args[0], FAILED)]
 
     return [await ask(kind, name) for kind, name in questions]
 
