@@ -1,7 +1,7 @@
 """With `--cookie-secret` the resolvers that pods bring find what they find without, and their cookies are good.
 
-c-ares and Node's resolver, which is c-ares, send cookies, and drop replies without one as soon as they saw one: what
-they ask for is therefore a mix of all that kdns answers. Not here: what a cookie is made of, and bad ones
+c-ares may send cookies, and drops replies without one as soon as it saw one: what
+its callers ask for is therefore a mix of all that kdns answers. Not here: what a cookie is made of, and bad ones
 (tests/server/test_who_asks.py).
 """
 
