@@ -88,6 +88,13 @@ class Resolver:
             self._from_upstream(group, key, worker, ask, now, out)
         return out
 
+    def shed_before(self, client: bytes, count: int) -> None:
+        """A worker has not passed on so many questions of a client, which had its share."""
+        self.counts.asked += count
+        self.counts.shed[Shed.CLIENT] += count
+        self.clients.asked(client, count)
+        self.clients.shed(client, count)
+
     def replied(self, token: int, reply: bytes, now: float) -> list[Action]:
         """A reply to the message with this token, which kdns.wire.upstream.judge has let pass."""
         out: list[Action] = []

@@ -212,7 +212,7 @@ def test_a_noisy_client_never_takes_the_room_of_a_quiet_one(noise: int, quiet: i
     st.integers(0, 1 << 30),
 )
 def test_noisy_clients_never_take_a_line_from_a_quiet_one(noise: list[tuple[int, bool]], seed: int) -> None:
-    """`max_concurrent` bounds the line, far below what clients may have waiting: the quiet one gets in all the same."""
+    """`max_concurrent` bounds the line, far below what clients may have waiting: the quiet one gets in."""
     world = World(dict.fromkeys(HOSTS, dead), group(forward(upstream(1), max_concurrent=6)), seed=seed)
     for number, (client, is_shared) in enumerate(noise):
         name = f"shared{number % 5}.example" if is_shared else f"noise{number}.example"
