@@ -5,8 +5,9 @@
 
 What a forwarder that has died was asked is told as failed as soon as that is noticed, within TICK_SECONDS; so is what
 is not told of within PATIENCE_SECONDS. No client has more than its share pending: what is more is not taken, before
-it costs anything, and the forwarder hears how many those were. Not here: what is asked and what is made of it (kdns.answer), the forwarder
-(kdns.server.forwarder).
+it costs anything, and the forwarder hears how many those were.
+
+Not here: what is asked and what is made of it (kdns.answer), the forwarder (kdns.server.forwarder).
 """
 
 from __future__ import annotations
