@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from kdns.answer.compiler import ID_OCTETS
 from kdns.observe.tally import Making
-from kdns.wire.builder import opt_record
+from kdns.wire.builder import ede_option, opt_record
 from kdns.wire.iana import Rcode, RRClass, RRType
 from kdns.wire.outside import NO_EDE, Ask, Source, Told
 from kdns.wire.query import (
@@ -56,17 +56,29 @@ class Passed(NamedTuple):
 class Passing(NamedTuple):
     """A server block that passes on all names in no zone.
 
-    limit: octets of its replies over UDP, opt: their OPT. zone: its number, for who counts.
+    limit: octets of its replies over UDP, opt: their OPT. zone: its number, for who counts. busy: the OPT of what is
+    not passed on, as too much is.
     """
 
     group: int
     limit: int
     opt: bytes
     zone: int
+    busy: bytes
 
     def ask(self, question: bytes, client: bytes) -> Ask:
         """Ask this folded question; whoever carries it gives it a number."""
         return Ask(0, self.group, question, RD_BIT, False, client)
+
+    def refusal(self, message: bytes, payload: int) -> Passed | None:
+        """The reply to a plain query that is not passed on; None where it does not fit."""
+        end = len(message) - (OPT_OCTETS if payload else 0)
+        head = message[:ID_OCTETS] + _header(QR_BIT | RD_BIT | RA_BIT | _SERVFAIL, (0, 0, 0), payload > 0)
+        reply = head + message[HEADER_OCTETS:end] + (self.busy if payload else b"")
+        if len(reply) > min(payload or MIN_PAYLOAD_OCTETS, self.limit):
+            return None
+        qtype = _TYPES[message[end - _TAIL_OCTETS : end]]
+        return Passed(reply, Making(qtype, _SERVFAIL, "forward", len(message), len(reply)))
 
     def reply(self, message: bytes, payload: int, told: Told) -> Passed | None:
         """The reply to a plain query with this payload size; None where it takes more than passing on."""
@@ -84,9 +96,16 @@ class Passing(NamedTuple):
         return Passed(reply, Making(qtype, rcode, "forward", len(message), len(reply)))
 
 
-def passing_of(group: int, limit: int, zone: int) -> Passing:
-    """The block with this group, this cap on replies over UDP, and the number of its zone."""
-    return Passing(group, limit, opt_record(limit, 0, False), zone)
+_SERVFAIL = int(Rcode.SERVFAIL)
+
+
+def passing_of(group: int, limit: int, zone: int, why: Told) -> Passing:
+    """The block with this group, this cap on replies over UDP, and the number of its zone.
+
+    why: what is told of questions that are not passed on.
+    """
+    busy = opt_record(limit, 0, False, ede_option(why.ede, why.text))
+    return Passing(group, limit, opt_record(limit, 0, False), zone, busy)
 
 
 def is_plain(question: bytes, size: int, payload: int) -> bool:

@@ -108,7 +108,7 @@ class Responder:
         sites = self._sites.values()
         self._zones = tuple({apex for site in sites for backend in site.backends for apex in backend.zones()})
         self._passing = {
-            apex: passing_of(site.group, site.max_udp_octets, self._replier.zone_number(apex))
+            apex: passing_of(site.group, site.max_udp_octets, self._replier.zone_number(apex), SHED)
             for apex, site in self._sites.items()
             if site.group is not None and site.passes_on
         }
@@ -212,7 +212,7 @@ class Responder:
 
         What takes care is answered as if it came now; should the zones have another mind by now, nothing fits.
         """
-        passed = passing.reply(message, payload, told)
+        passed = passing.refusal(message, payload) if told is SHED else passing.reply(message, payload, told)
         if passed is not None:
             meter.counts[self.tally.cell(passing.zone, passed.making)] += 1
             return passed.message

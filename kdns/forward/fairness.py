@@ -135,30 +135,33 @@ class TopClients:
         self._counts: dict[bytes, ClientCount] = {}
         self.slack = 0
 
-    def asked(self, client: bytes) -> None:
-        """It asked once more."""
+    def asked(self, client: bytes, count: int = 1) -> None:
+        """It asked so often."""
         known = self._counts.get(client)
         if known is not None:
-            known.asked += 1
+            known.asked += count
         elif len(self._counts) < self._size:
-            self._counts[client] = ClientCount(1)
+            self._counts[client] = ClientCount(count)
         else:
-            self._make_room()
+            self._make_room(client, count)
 
-    def shed(self, client: bytes) -> None:
-        """One of its questions was shed."""
+    def shed(self, client: bytes, count: int = 1) -> None:
+        """So many of its questions were shed."""
         known = self._counts.get(client)
         if known is not None:
-            known.shed += 1
+            known.shed += count
 
     def top(self, count: int) -> list[tuple[bytes, ClientCount]]:
         """Those that asked most, the first first."""
         return sorted(self._counts.items(), key=lambda item: -item[1].asked)[:count]
 
-    def _make_room(self) -> None:
-        """Take one off each: it pays for itself, for as many were added before."""
-        self.slack += 1
-        for client, known in list(self._counts.items()):
-            known.asked -= 1
+    def _make_room(self, client: bytes, count: int) -> None:
+        """Take as much off each, this one too: it pays for itself, for as many were added before."""
+        less = min(count, min(known.asked for known in self._counts.values()))
+        self.slack += less
+        for other, known in list(self._counts.items()):
+            known.asked -= less
             if not known.asked:
-                del self._counts[client]
+                del self._counts[other]
+        if count > less:
+            self._counts[client] = ClientCount(count - less)

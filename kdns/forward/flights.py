@@ -41,7 +41,7 @@ class Flight(msgspec.Struct, eq=False):
     are told what has expired. tokens: messages whose answer it waits for. tried: indices of the upstreams asked in
     this round. unanswered: how often an upstream was asked that has not answered. sent: the last message, for its
     upstream is in doubt if it takes too long. refusal: the last answer that made the next upstream be asked.
-    is_late: `stale_at` has passed.
+    is_late: `stale_at` has passed. charged: the client whose flight it is for `max_concurrent`.
     """
 
     key: FlightKey
@@ -65,6 +65,7 @@ class Flight(msgspec.Struct, eq=False):
     is_late: bool = False
     is_over: bool = False
     respite: float = 0.0
+    charged: bytes = b""
 
     def hurry(self, deadline: float) -> None:
         """All upstreams are down: no use in waiting for long."""
@@ -81,8 +82,8 @@ class Flight(msgspec.Struct, eq=False):
 
     def move_to(self, route: Route) -> None:
         """Begin anew with the upstreams of another line, within the same time."""
-        self.route.flights -= 1
-        route.flights += 1
+        self.route.leave(self)
+        route.enter(self)
         self.route = route
         self.tried.clear()
         self.round = self.sends = self.unanswered = 0

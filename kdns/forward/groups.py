@@ -5,11 +5,13 @@ Not here: what the lines say (kdns.forward.values), who reads them (kdns.corefil
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from kdns.forward.cache import AnswerCache, is_below_any
 from kdns.forward.failures import Failures
+from kdns.forward.fairness import Room
 from kdns.forward.health import Care, Rank, Upstream
 from kdns.forward.policy import Choice
 from kdns.forward.reply import Answer
@@ -22,12 +24,14 @@ from kdns.wire.query import RD_BIT
 if TYPE_CHECKING:
     from random import Random
 
+    from kdns.forward.flights import Flight
+
 # What an upstream says that cannot answer: the next one may know better.
 FAILING = frozenset(map(int, (Rcode.FORMERR, Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED)))
 
 
 class Route:
-    """One `forward` line. flights: those on their way, for `max_concurrent`."""
+    """One `forward` line. A flight of it is that of whoever has waited for it longest, for `max_concurrent`."""
 
     def __init__(self, spec: ForwardSpec, upstreams: tuple[Upstream, ...], rng: Random) -> None:
         self.spec = spec
@@ -35,7 +39,7 @@ class Route:
         self.choice = Choice(spec.policy, upstreams, spec.is_failing_fast, rng)
         self.failover = FAILING.union(spec.failover)
         self._may_pass_on = bool(spec.next_rcodes) or spec.next_on_nodata
-        self.flights = 0
+        self._room: Room[Flight] = Room(spec.max_concurrent or sys.maxsize, sys.maxsize)
         self.rejected = 0  # for max_concurrent
         self.broken = 0  # flights that began while all upstreams were down
 
@@ -46,6 +50,33 @@ class Route:
         if answer.rcode in self.spec.next_rcodes:
             return True
         return self.spec.next_on_nodata and answer.rcode == Rcode.NOERROR and not answer.counts[0]
+
+    @property
+    def flights(self) -> int:
+        """Those on their way."""
+        return len(self._room)
+
+    def enter(self, flight: Flight) -> None:
+        """It is on its way to these upstreams, for the client that has waited for it longest."""
+        first = next(iter(flight.waiters), None)
+        if first is None or first.is_prefetch:
+            flight.charged = b""
+            self._room.enter_prefetch(flight)
+        else:
+            flight.charged = first.client
+            self._room.enter(first.client, flight)
+
+    def leave(self, flight: Flight) -> None:
+        """It is not any more."""
+        self._room.leave(flight.charged, flight)
+
+    def refuses(self, client: bytes) -> bool:
+        """Whether there is no room for a flight of this client, though others may have to make some."""
+        return self.is_full and self._room.refusal(client) is not None
+
+    def loser(self) -> Flight | None:
+        """The flight that has to make room for the next one, if any."""
+        return self._room.loser()
 
     @property
     def is_full(self) -> bool:

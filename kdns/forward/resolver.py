@@ -88,6 +88,13 @@ class Resolver:
             self._from_upstream(group, key, worker, ask, now, out)
         return out
 
+    def shed_before(self, client: bytes, count: int) -> None:
+        """A worker has not passed on so many questions of a client, which had its share."""
+        self.counts.asked += count
+        self.counts.shed[Shed.CLIENT] += count
+        self.clients.asked(client, count)
+        self.clients.shed(client, count)
+
     def replied(self, token: int, reply: bytes, now: float) -> list[Action]:
         """A reply to the message with this token, which kdns.wire.upstream.judge has let pass."""
         out: list[Action] = []
@@ -182,19 +189,28 @@ class Resolver:
         if reason is not None:
             self._turn_away(worker, ask, reason, group, key, now, out)
             return
-        loser = self._room.loser()
-        if loser is not None:
-            self._shed(loser, now, out)
+        self._make_way(route, flight_key, now, out)
         self._join(group, route, flight_key, worker, ask, now, out)
 
     def _refusal(self, route: Route, key: FlightKey, ask: Ask) -> Shed | None:
         """Why this question may not wait; None if it may."""
-        if route.is_full and key not in self._flights:
+        is_prefetch = ask.purpose == Purpose.PREFETCH
+        if key not in self._flights and (route.is_full if is_prefetch else route.refuses(ask.client)):
             route.rejected += 1
             return Shed.MAX_CONCURRENT
-        if ask.purpose == Purpose.PREFETCH:
+        if is_prefetch:
             return Shed.PREFETCH if self._room.refuses_prefetch() else None
         return self._room.refusal(ask.client)
+
+    def _make_way(self, route: Route, key: FlightKey, now: float, out: list[Action]) -> None:
+        """See to it that there is room for one who waits, and on the line for its flight."""
+        loser = self._room.loser()
+        if loser is not None:
+            self._shed(loser, Shed.FULL, now, out)
+        # A flight for which others wait as well is theirs then: whoever has most loses until one is over.
+        while key not in self._flights and (flight := route.loser()) is not None:
+            route.rejected += 1
+            self._shed(next(iter(flight.waiters)), Shed.MAX_CONCURRENT, now, out)
 
     def _join(
         self, group: Group, route: Route, key: FlightKey, worker: int, ask: Ask, now: float, out: list[Action]
@@ -215,7 +231,7 @@ class Resolver:
         flags, deadline = ask.flags & (RD_BIT | CD_BIT), now + self._limits.patience
         flight = Flight(key, key[1], group, route, flags, ask.dnssec_ok, deadline)
         self._flights[key] = flight
-        route.flights += 1
+        route.enter(flight)
         self.counts.flights += 1
         return flight
 
@@ -231,11 +247,20 @@ class Resolver:
             self._settle(outcome, now, out)
 
     def _wait(self, waiter: Waiter) -> None:
-        waiter.flight.waiters[waiter] = None
+        flight = waiter.flight
+        flight.waiters[waiter] = None
+        if len(flight.waiters) == 1:
+            self._charge(flight)
         if waiter.is_prefetch:
             self._room.enter_prefetch(waiter)
         else:
             self._room.enter(waiter.client, waiter)
+
+    def _charge(self, flight: Flight) -> None:
+        """It is the flight of whoever waits for it first now, unless it is over already."""
+        if self._flights.get(flight.key) is flight:
+            flight.route.leave(flight)
+            flight.route.enter(flight)
 
     def _refuse(self, worker: int, ask: Ask, out: list[Action]) -> None:
         self.counts.not_ours += 1
@@ -250,9 +275,10 @@ class Resolver:
         told = self._stand_in(group, key, ask.number, now)
         out.append(Tell(worker, told or telling.shed(ask.number, reason)))
 
-    def _shed(self, waiter: Waiter, now: float, out: list[Action]) -> None:
+    def _shed(self, waiter: Waiter, reason: Shed, now: float, out: list[Action]) -> None:
         """One that waits makes room; nobody waits for its flight then, maybe."""
-        reason = Shed.PREFETCH if waiter.is_prefetch else Shed.FULL
+        if waiter.is_prefetch:
+            reason = Shed.PREFETCH
         self.counts.shed[reason] += 1
         self.clients.shed(waiter.client)
         flight = waiter.flight
@@ -278,7 +304,7 @@ class Resolver:
 
     def _land(self, flight: Flight) -> None:
         del self._flights[flight.key]
-        flight.route.flights -= 1
+        flight.route.leave(flight)
 
     def _satisfy(self, flight: Flight, answer: Answer, now: float, out: list[Action]) -> None:
         group, key = flight.group, _cache_key(flight.key)
@@ -324,7 +350,11 @@ class Resolver:
 
     def _dismiss(self, waiter: Waiter, told: Told, out: list[Action]) -> None:
         """It waits no more."""
-        del waiter.flight.waiters[waiter]
+        flight = waiter.flight
+        was_first = next(iter(flight.waiters)) is waiter
+        del flight.waiters[waiter]
+        if was_first and flight.waiters:
+            self._charge(flight)
         self._room.leave(waiter.client, waiter)
         if waiter.worker is not None:
             out.append(Tell(waiter.worker, told))

@@ -50,6 +50,10 @@ class Consolidator:
         """When the next period ends; never while nothing is counted."""
         return min((kind.until for kind in self._kinds), default=inf)
 
+    def wants(self, error: str) -> bool:
+        """Whether a rule takes errors like this."""
+        return any(kind.pattern.search(error) for kind in self._kinds)
+
     def take(self, error: str, line: str, now: float) -> ErrorLine | None:
         """Take note of an error; what to log of it now. error: its text alone. line: with the query that had it."""
         kind = next((kind for kind in self._kinds if kind.pattern.search(error)), None)

@@ -4,8 +4,10 @@
     forwarder -> worker      Tolds   to that worker; a later one of the same slot passes over them
 
 What a forwarder that has died was asked is told as failed as soon as that is noticed, within TICK_SECONDS; so is what
-is not told of within PATIENCE_SECONDS. Not here: what is asked and what is made of it (kdns.answer), the forwarder
-(kdns.server.forwarder).
+is not told of within PATIENCE_SECONDS. No client has more than its share pending: what is more is not taken, before
+it costs anything, and the forwarder hears how many those were.
+
+Not here: what is asked and what is made of it (kdns.answer), the forwarder (kdns.server.forwarder).
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from collections.abc import Callable
 
 import msgspec
 
+from kdns.forward.fairness import Room
+from kdns.forward.values import Limits
 from kdns.server.slots import Slot
 from kdns.wire.iana import EDE, Rcode
-from kdns.wire.outside import Ask, Source, Told
+from kdns.wire.outside import Ask, Purpose, Source, Told
 from kdns.wire.query import RA_BIT
 
 # Of one worker. A query that waits for it is kept, some 500 octets in all: 4 MB. Four workers with so many are twice
@@ -27,6 +31,8 @@ from kdns.wire.query import RA_BIT
 PENDING_MAX = 4096
 PATIENCE_SECONDS = 5.0  # the forwarder tells within 4 s; the time-outs of stub resolvers begin at 5 s
 TICK_SECONDS = 0.1
+RETRY_SECONDS = 0.005  # for a forwarder that is behind: it reads some hundred questions in that time
+SHED_CLIENTS_MAX = 256  # counted apart until the next message, that is for 0.1 s; more are not told of
 BATCH_MAX = 64  # questions of one message: what one recvmmsg brings
 READS_MAX = 8  # messages read at one event; the rest at the next turn, so that the loop goes round
 # The largest message: one reply of 64 KiB with a record for each 12 of its octets, whose TTLs and offsets take 5
@@ -41,10 +47,14 @@ _LATE = "the forwarder did not answer in time"
 
 
 class Asks(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Questions of the worker with this number among those of its slot."""
+    """Questions of the worker with this number among those of its slot.
+
+    shed: how many of which client it has not taken, as that had its share.
+    """
 
     incarnation: int
     asks: tuple[Ask, ...]
+    shed: dict[bytes, int] = {}
 
 
 class Tolds(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -78,6 +88,7 @@ class Asker:
     """Asks the forwarder for one worker.
 
     feed: the worker's end. forwarder: the forwarder's slot, where it shows that it lives. incarnation: the worker's.
+    client_max: questions of one client that may be pending.
     """
 
     def __init__(
@@ -87,6 +98,7 @@ class Asker:
         forwarder: Slot,
         incarnation: int,
         clock: Callable[[], float] = time.monotonic,
+        client_max: int = Limits().client_in_flight,
     ) -> None:
         self._loop = loop
         self._feed = feed
@@ -95,7 +107,10 @@ class Asker:
         self._incarnation = incarnation
         self._clock = clock
         self._number = 0
-        self._pending: dict[int, tuple[float, OnTold]] = {}  # by number
+        self._pending: dict[int, tuple[float, OnTold, bytes]] = {}  # by number; of which client
+        self._room: Room[int] = Room(PENDING_MAX, client_max)
+        self._shed: dict[bytes, int] = {}
+        self._is_blocked = False  # the forwarder is behind, and its socket is full
         self._unsent: list[Ask] = []
         self._buffer = memoryview(bytearray(MESSAGE_OCTETS_MAX))
         self._is_ticking = False
@@ -124,21 +139,33 @@ class Asker:
         """Pass a question on; its number is given here. `on_told` is called once, later.
 
         patience: seconds after which it is told as failed at the latest.
-        False, and it is not called, if there is no forwarder just now, or too much is waiting for it.
+        False, and it is not called, if there is no forwarder just now, or too much is waiting for it: of this
+        client, or of all, and of no other more.
         """
         if self._forwarder.incarnation != self._forwarder_incarnation:
             self._lose_forwarder()
-        if not self._forwarder.pid or len(self._pending) >= PENDING_MAX:
+        if not self._forwarder.pid:
             self.refused += 1
             return False
+        client, is_prefetch = ask.client, ask.purpose == Purpose.PREFETCH
+        if self._room.refuses_prefetch() if is_prefetch else self._room.refusal(client) is not None:
+            self._note_shed(client)
+            return False
+        loser = self._room.loser()
+        if loser is not None:
+            self._fail([loser], _BUSY)
         self._number += 1
-        self._pending[self._number] = self._clock() + min(patience, PATIENCE_SECONDS), on_told
-        if not self._unsent:
+        self._pending[self._number] = self._clock() + min(patience, PATIENCE_SECONDS), on_told, client
+        if is_prefetch:
+            self._room.enter_prefetch(self._number)
+        else:
+            self._room.enter(client, self._number)
+        if not self._unsent and not self._is_blocked:
             self._loop.call_soon(self._flush)
         self._unsent.append(
             Ask(self._number, ask.group, ask.question, ask.flags, ask.dnssec_ok, ask.client, ask.purpose)
         )
-        if len(self._unsent) >= BATCH_MAX:
+        if len(self._unsent) >= BATCH_MAX and not self._is_blocked:
             self._flush()
         self._begin_ticking()
         return True
@@ -148,14 +175,30 @@ class Asker:
         self._when_told.append(callback)
 
     def _flush(self) -> None:
-        """Send what this turn of the loop has brought."""
-        asks, self._unsent = self._unsent, []
-        if not asks:
-            return
+        """Send what this turn of the loop has brought, and what could not be sent before and is still waited for."""
+        self._is_blocked = False
+        waiting = [ask for ask in self._unsent if ask.number in self._pending]
+        self._unsent = []
+        for start in range(0, len(waiting), BATCH_MAX):
+            if not self._send(tuple(waiting[start : start + BATCH_MAX])):
+                self._unsent = waiting[start:]  # no more than are pending, of which whoever has most loses
+                self._is_blocked = True
+                self._loop.call_later(RETRY_SECONDS, self._flush)
+                return
+
+    def _send(self, asks: tuple[Ask, ...]) -> bool:
+        """Whether the socket took it: if not, the forwarder is behind."""
         try:
-            self._feed.send(encode(Asks(self._incarnation, tuple(asks))))
-        except OSError:  # it is full: the forwarder is behind
-            self._fail([ask.number for ask in asks], _BUSY)
+            self._feed.send(encode(Asks(self._incarnation, asks, self._shed)))
+        except OSError:
+            return False
+        self._shed = {}
+        return True
+
+    def _note_shed(self, client: bytes) -> None:
+        if client in self._shed or len(self._shed) < SHED_CLIENTS_MAX:
+            self._shed[client] = self._shed.get(client, 0) + 1
+        self._begin_ticking()
 
     def _on_readable(self) -> None:
         for _ in range(READS_MAX):
@@ -185,8 +228,10 @@ class Asker:
         if not self._forwarder.pid or self._forwarder.incarnation != self._forwarder_incarnation:
             self._lose_forwarder()
         now = self._clock()
-        self._fail([number for number, (deadline, _) in self._pending.items() if deadline <= now], _LATE)
-        if self._pending:
+        self._fail([number for number, (deadline, _, _) in self._pending.items() if deadline <= now], _LATE)
+        if self._shed and not self._unsent:
+            self._send(())
+        if self._pending or self._shed:
             self._begin_ticking()
 
     def _lose_forwarder(self) -> None:
@@ -202,9 +247,11 @@ class Asker:
         self._end_telling()
 
     def _tell(self, told: Told) -> None:
-        _, on_told = self._pending.pop(told.number, (0.0, None))
-        if on_told is None:
+        pending = self._pending.pop(told.number, None)
+        if pending is None:
             return
+        _, on_told, client = pending
+        self._room.leave(client, told.number)
         try:
             on_told(told)
         except Exception as error:  # a bug of ours; the others wait for their replies all the same

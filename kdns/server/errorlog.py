@@ -15,10 +15,13 @@ from kdns.answer.outside import SHED
 from kdns.observe.consolidate import ConsolidateRule, Consolidator, ErrorLine, error_line
 from kdns.observe.logs import Log
 from kdns.server.waiting import PATIENCE_SECONDS, Outside
+from kdns.wire.iana import EDE
 from kdns.wire.outside import Ask, Purpose, Source, Told
 
 # What each server block says of errors; None: it has no `errors`, and they are not logged.
 ErrorRules = Sequence[tuple[ConsolidateRule, ...] | None]
+
+SHED_SECONDS = 1.0  # between two lines of one server block about questions that were shed: metrics count them
 
 _TAIL_OCTETS = 4  # type and class, behind the name in a question
 
@@ -36,6 +39,8 @@ class Errors:
         self._is_debugging = is_debugging
         self._clock = clock
         self._blocks = [None if block is None else Consolidator(block) for block in rules]
+        self._shed_at = [-SHED_SECONDS] * len(rules)  # when a line last told of what was shed
+        self._shed_since = [0] * len(rules)
         self._consolidators = [one for one in self._blocks if one is not None]
 
     def around(self, outside: Outside) -> Outside:
@@ -50,8 +55,16 @@ class Errors:
         block = self._blocks[ask.group]
         if block is None or told.source != Source.FAILURE or not told.text or ask.purpose == Purpose.PREFETCH:
             return
+        text = told.text
+        if told.ede == EDE.NETWORK_ERROR and not block.wants(text):
+            now, left_out = self._clock(), self._shed_since[ask.group]
+            if now - self._shed_at[ask.group] < SHED_SECONDS:
+                self._shed_since[ask.group] += 1
+                return
+            self._shed_at[ask.group], self._shed_since[ask.group] = now, 0
+            text += f" ({left_out} more since the last line)" if left_out else ""
         name, qtype = ask.question[:-_TAIL_OCTETS], int.from_bytes(ask.question[-_TAIL_OCTETS:-2])
-        line = block.take(told.text, error_line(told.rcode, name, qtype, told.text), self._clock())
+        line = block.take(told.text, error_line(told.rcode, name, qtype, text), self._clock())
         if line is not None:
             self._write(line)
 

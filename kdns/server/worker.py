@@ -138,7 +138,8 @@ class Worker:
         self._guard_tally = GuardTally(labels.guards, self._engine, after_namespaces)
         self._incarnation = plan.slot.incarnation
         link = plan.forwarder
-        self._asker = Asker(loop, link.feed, link.slot, self._incarnation) if link else None
+        client_max = share(plan.plan.settings.client_queries, plan.workers)
+        self._asker = Asker(loop, link.feed, link.slot, self._incarnation, client_max=client_max) if link else None
         self._errors = Errors(plan.plan.errors, plan.log, plan.plan.is_debugging)
         self._outside = self._errors.around(self._asker) if self._asker is not None else None
         self._connections = Connections(loop, plan.limits, self._outside)

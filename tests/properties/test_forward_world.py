@@ -205,3 +205,22 @@ def test_a_noisy_client_never_takes_the_room_of_a_quiet_one(noise: int, quiet: i
     assert not [told for told in world.tells() if told.number >= 1000]
     world.run(10.0)
     assert len(world.tells()) == len(noisy) + len(polite)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=20, max_size=60),
+    st.integers(0, 1 << 30),
+)
+def test_noisy_clients_never_take_a_line_from_a_quiet_one(noise: list[tuple[int, bool]], seed: int) -> None:
+    """`max_concurrent` bounds the line, far below what clients may have waiting: the quiet one gets in."""
+    world = World(dict.fromkeys(HOSTS, dead), group(forward(upstream(1), max_concurrent=6)), seed=seed)
+    for number, (client, is_shared) in enumerate(noise):
+        name = f"shared{number % 5}.example" if is_shared else f"noise{number}.example"
+        world.ask(ask(name, number, b"noisy%d" % client))
+        if number % 20 == 15:
+            world.ask(ask("quiet.example", 1000 + number, b"quiet"))
+    world.run(1.0)
+    assert not [told for told in world.tells() if told.number >= 1000]
+    assert world.resolver.groups[0].routes[0].flights <= 6
+    world.run(10.0)
+    assert world.resolver.groups[0].routes[0].flights == world.resolver.waiting == 0

@@ -157,3 +157,38 @@ def test_the_top_clients_are_right_within_their_slack() -> None:
     clients.shed(b"unknown")
     clients.shed(b"noisy")
     assert count.shed == 1
+
+
+def test_a_full_line_makes_room_for_whoever_has_less_on_it() -> None:
+    one = world(Limits(), max_concurrent=6)
+    flood(one, b"a", 4, 0)
+    flood(one, b"b", 2, 10)
+    flood(one, b"c", 1, 20)
+    one.run(0.1)
+    assert [(said.number, said.ede, said.text) for said in one.tells()] == [
+        (0, EDE.NETWORK_ERROR, "max_concurrent queries are on their way")
+    ]
+    route = one.resolver.groups[0].routes[0]
+    assert (route.flights, route.rejected, one.resolver.counts.shed[Shed.MAX_CONCURRENT]) == (6, 1, 1)
+
+
+def test_a_flight_that_others_wait_for_goes_on_when_its_first_client_has_to_make_room() -> None:
+    one = world(Limits(), max_concurrent=4)
+    flood(one, b"a", 4, 0)
+    one.ask(ask("n0.example", 10, b"b"))
+    flood(one, b"c", 1, 20)
+    one.run(0.1)
+    assert [said.number for said in one.tells()] == [0, 1]
+    assert one.resolver.groups[0].routes[0].flights == 4
+    one.behaviours[HOST] = good()
+    one.run(10.0)
+    assert {said.number for said in one.tells()} == {0, 1, 2, 3, 10, 20}
+
+
+def test_refreshing_what_is_kept_makes_room_on_a_line_first() -> None:
+    one = world(Limits(), max_concurrent=2)
+    one.ask(ask("p.example", 0, b"p", purpose=Purpose.PREFETCH))
+    flood(one, b"a", 2, 10)
+    one.run(0.1)
+    assert [said.number for said in one.tells()] == [0]
+    assert one.resolver.groups[0].routes[0].flights == 2
