@@ -266,7 +266,7 @@ def test_truncated_without_edns_it_is_asked_over_tcp_without_edns() -> None:
     ("first", "second", "ede", "text"),
     [
         (dead, faulty(Fault.REFUSED), EDE.NO_REACHABLE_AUTHORITY, "no upstream answered"),
-        (garbled, dead, EDE.INVALID_DATA, "the upstreams' replies were malformed"),
+        (lying, dead, EDE.INVALID_DATA, "the upstreams' replies were malformed"),
         (faulty(Fault.MALFORMED), faulty(Fault.TLS), EDE.INVALID_DATA, "the upstreams' replies were malformed"),
         (faulty(Fault.TLS), faulty(Fault.REFUSED), EDE.NO_REACHABLE_AUTHORITY, "no upstream gave an answer of use"),
         (faulty(Fault.NO_CASE), dead, EDE.NO_REACHABLE_AUTHORITY, "no upstream gave an answer of use"),
