@@ -25,7 +25,7 @@ import msgspec
 
 from kdns.forward.flights import Attempt, Flight
 from kdns.forward.health import HEDGE_MAX, PROBE_TIMEOUT, Rank, Upstream
-from kdns.forward.reply import Answer, read_reply, unkept
+from kdns.forward.reply import ALL_MALFORMED, NONE_OF_USE, Answer, read_reply, unkept
 from kdns.forward.timers import Timers
 from kdns.forward.values import Action, Cancel, Fault, Limits, Send, Transport
 from kdns.wire.upstream import randomise_case
@@ -44,6 +44,8 @@ ORPHANS_MAX = 512
 
 # Nobody answered at all. Other faults are answers of a kind, or our own.
 _SILENT = frozenset((Fault.REFUSED, Fault.UNREACHABLE, Fault.TIMEOUT, Fault.BROKEN, Fault.TLS))
+# Somebody was heard there, who said nothing of use.
+_HEARD = frozenset((Fault.BROKEN, Fault.TLS, Fault.TRUNCATED, Fault.NO_CASE, Fault.NO_EDNS))
 _WANTS_TCP = frozenset((Fault.TRUNCATED, Fault.NO_CASE))
 # Reading a member of an enumeration costs more than comparing it.
 _UDP, _GOOD, _DOWN = Transport.UDP, Rank.GOOD, Rank.DOWN
@@ -101,6 +103,7 @@ class Exchange:
         if answer is not None and answer.is_truncated and attempt.transport is _UDP:
             return self._over_tcp(flight, attempt, now, out)
         if answer is None or answer.is_truncated:
+            self._note_malformed(flight, attempt.upstream)
             return self._next(flight, now, out)
         if answer.rcode in flight.route.failover:
             flight.refusal = answer
@@ -117,6 +120,10 @@ class Exchange:
         flight = self._flight(token, attempt, now)
         if flight is None:
             return None
+        if fault is Fault.MALFORMED:
+            self._note_malformed(flight, attempt.upstream)
+        elif fault in _HEARD and flight.useless is None:
+            flight.useless = NONE_OF_USE
         if fault in _WANTS_TCP and attempt.transport is _UDP:
             return self._over_tcp(flight, attempt, now, out)
         if fault is Fault.NO_EDNS and attempt.with_edns:
@@ -241,6 +248,10 @@ class Exchange:
             upstream.overdue(flight.sent.sent_at)
             self._probe(upstream, now, out)
 
+    def _note_malformed(self, flight: Flight, upstream: Upstream) -> None:
+        upstream.malformed += 1
+        flight.useless = ALL_MALFORMED
+
     def _learn(self, attempt: Attempt, fault: Fault, now: float, out: list[Action]) -> None:
         """What a fault says of an upstream."""
         upstream = attempt.upstream
@@ -312,7 +323,7 @@ class Exchange:
         """It is over."""
         self._end(flight)
         self._leave(flight, out)
-        return Outcome(flight, answer)
+        return Outcome(flight, answer or flight.useless)
 
     def _leave(self, flight: Flight, out: list[Action]) -> None:
         """Messages that are still out become orphans."""

@@ -41,7 +41,8 @@ class Flight(msgspec.Struct, eq=False):
     are told what has expired. tokens: messages whose answer it waits for. tried: indices of the upstreams asked in
     this round. unanswered: how often an upstream was asked that has not answered. sent: the last message, for its
     upstream is in doubt if it takes too long. refusal: the last answer that made the next upstream be asked.
-    is_late: `stale_at` has passed. charged: the client whose flight it is for `max_concurrent`.
+    useless: what stands in for an answer, if upstreams were heard and said nothing of use. is_late: `stale_at` has
+    passed. charged: the client whose flight it is for `max_concurrent`.
     """
 
     key: FlightKey
@@ -62,6 +63,7 @@ class Flight(msgspec.Struct, eq=False):
     unanswered: int = 0
     sent: Attempt | None = None
     refusal: Answer | None = None
+    useless: Answer | None = None
     is_late: bool = False
     is_over: bool = False
     respite: float = 0.0
@@ -87,7 +89,7 @@ class Flight(msgspec.Struct, eq=False):
         self.route = route
         self.tried.clear()
         self.round = self.sends = self.unanswered = 0
-        self.sent = self.refusal = None
+        self.sent = self.refusal = self.useless = None
         if self.respite:
             self._calm_down()
 

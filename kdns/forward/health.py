@@ -65,6 +65,7 @@ class Upstream:
         "failures",
         "index",
         "is_probed",
+        "malformed",
         "probe_at",
         "probe_failures",
         "probes",
@@ -91,6 +92,7 @@ class Upstream:
         self._edns_refusals: set[bytes] = set()  # questions, in a row; EDNS_REFUSALS_MIN of them at most
         self._knows_edns = False
         self.requests = self.failures = self.probes = self.probe_failures = self.rtt_count = 0
+        self.malformed = 0  # replies
         self.rtt_sum = 0.0
         self.times: dict[int, list[int]] = {}  # by rcode: buckets of TIME_BOUNDS, and the sum in nanoseconds
 

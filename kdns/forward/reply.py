@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import msgspec
 
+from kdns.wire.iana import EDE, Rcode
 from kdns.wire.lifetime import UNCACHEABLE, Lifetime, Limits, lifetime
 from kdns.wire.message import Body, body_of, encode_body, layout, parse_message
+from kdns.wire.outside import NO_EDE
 from kdns.wire.query import AD_BIT, HEADER_OCTETS, RA_BIT, TC_BIT
 
 # What is passed on of a header. AA is not: nothing told by us of others is authoritative, kept or not.
@@ -22,7 +24,7 @@ _TYPE_AND_CLASS_OCTETS = 4
 class Answer(msgspec.Struct, frozen=True, gc=False):
     """What an upstream said. Fields as in kdns.wire.outside.Told; lifetime: for how long it may be kept.
 
-    has_opt: the upstream knows EDNS.
+    has_opt: the upstream knows EDNS. ede, text: why there is none, of what stands in where no upstream gave one.
     """
 
     rcode: int
@@ -34,6 +36,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     lifetime: Lifetime
     is_truncated: bool
     has_opt: bool
+    ede: int = NO_EDE
+    text: str = ""
 
 
 def read_reply(reply: bytes, question: bytes, limits: Limits) -> Answer | None:
@@ -54,6 +58,15 @@ def read_reply(reply: bytes, question: bytes, limits: Limits) -> Answer | None:
 def unkept(answer: Answer) -> Answer:
     """The same, to be told and not to be kept."""
     return msgspec.structs.replace(answer, lifetime=UNCACHEABLE)
+
+
+def _none(ede: int, text: str) -> Answer:
+    return Answer(Rcode.SERVFAIL, RA_BIT, b"", (0, 0, 0), (), (), UNCACHEABLE, False, False, ede, text)
+
+
+# What stands in for the answer where upstreams were heard, and none said anything of use.
+ALL_MALFORMED = _none(EDE.INVALID_DATA, "the upstreams' replies were malformed")
+NONE_OF_USE = _none(EDE.NO_REACHABLE_AUTHORITY, "no upstream gave an answer of use")
 
 
 def _is_to(question: bytes, reply: bytes, end: int) -> bool:

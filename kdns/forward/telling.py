@@ -28,7 +28,9 @@ def stale(number: int, answer: Answer) -> Told:
 
 
 def failure(number: int, answer: Answer | None, is_cached: bool, keep: int) -> Told:
-    """No upstream could answer. answer: the last of those that said so, whose words are passed on."""
+    """No upstream could answer. answer: the last of those that said so, whose words count, or a stand-in."""
+    if answer is not None and answer.text:
+        return _failed(number, answer.rcode, EDE.CACHED_ERROR if is_cached else answer.ede, answer.text, keep)
     if answer is not None:
         why = EDE.CACHED_ERROR if is_cached else NO_EDE
         return _told(number, answer, keep, source=Source.FAILURE, ede=why)

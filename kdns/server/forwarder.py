@@ -49,6 +49,7 @@ DRAIN_SECONDS = 1.0  # for what is under way when the end comes: most upstreams 
 DRAIN_POLL_SECONDS = 0.02
 FORMER_SECONDS = 5.0  # for what was under way when upstreams changed: the resolver's patience, and a little more
 TROUBLE_SECONDS = 60.0  # between two lines about the same trouble with an upstream
+_MALFORMED = "malformed"
 TROUBLES_MAX = 256  # kept apart; texts come from certificates, and so from others
 # Nothing in kdns.forward makes reference cycles; connections and their tasks do, seldom. With the default of 700,
 # collections would look at the whole cache all the time.
@@ -299,13 +300,27 @@ class Forwarder:
         former.close()
 
     def _on_trouble(self, upstream: UpstreamSpec, text: str) -> None:
-        now, key = time.monotonic(), (upstream, text)
+        if self._is_news(upstream, text):
+            self._log.error(
+                f"tls://{upstream.host}:{upstream.port} ({upstream.server_name}): no TLS connection: {text}"
+            )
+
+    def _tell_of_malformed(self, desk: Desk[Resolver]) -> None:
+        for one in desk.resolver.upstreams:
+            if one.malformed and self._is_news(one.spec, _MALFORMED):
+                where = f"{one.spec.host}:{one.spec.port}"
+                self._log.error(f"{where}: {one.malformed} replies were {_MALFORMED}, and are not passed on")
+                one.malformed = 0
+
+    def _is_news(self, upstream: UpstreamSpec, trouble: str) -> bool:
+        """Whether it was not told for a while."""
+        now, key = time.monotonic(), (upstream, trouble)
         if now - self._troubles.get(key, -TROUBLE_SECONDS) < TROUBLE_SECONDS:
-            return
+            return False
         if len(self._troubles) >= TROUBLES_MAX:
             self._troubles.clear()
         self._troubles[key] = now
-        self._log.error(f"tls://{upstream.host}:{upstream.port} ({upstream.server_name}): no TLS connection: {text}")
+        return True
 
     # Time
 
@@ -321,6 +336,7 @@ class Forwarder:
     def _copy_counters(self) -> None:
         for desk in (self._desk, *self._former):
             self._note_tallies(desk)
+            self._tell_of_malformed(desk)
         for index, count in enumerate(self._counts):
             self._slot.counters[index] = count
         desks = (*self._former, self._desk)

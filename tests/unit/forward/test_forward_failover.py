@@ -262,6 +262,31 @@ def test_truncated_without_edns_it_is_asked_over_tcp_without_edns() -> None:
     assert sent == [(Transport.UDP, True), (Transport.UDP, False), (Transport.TCP, False)]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "ede", "text"),
+    [
+        (dead, faulty(Fault.REFUSED), EDE.NO_REACHABLE_AUTHORITY, "no upstream answered"),
+        (lying, dead, EDE.INVALID_DATA, "the upstreams' replies were malformed"),
+        (faulty(Fault.MALFORMED), faulty(Fault.TLS), EDE.INVALID_DATA, "the upstreams' replies were malformed"),
+        (faulty(Fault.TLS), faulty(Fault.REFUSED), EDE.NO_REACHABLE_AUTHORITY, "no upstream gave an answer of use"),
+        (faulty(Fault.NO_CASE), dead, EDE.NO_REACHABLE_AUTHORITY, "no upstream gave an answer of use"),
+    ],
+)
+def test_why_there_is_no_answer_is_told(first: Behaviour, second: Behaviour, ede: int, text: str) -> None:
+    one = world(first, second)
+    one.ask(ask())
+    said = told(one)[1]
+    assert (said.rcode, said.counts, said.ede, said.text) == (Rcode.SERVFAIL, (0, 0, 0), ede, text)
+
+
+def test_an_upstream_whose_addresses_have_not_their_length_is_passed_over_and_counted() -> None:
+    one = world(lambda send, world: (0.01, reply(send.question, (record(rdata=bytes(3)),))))
+    one.ask(ask())
+    said = told(one)[1]
+    assert (said.rcode, said.body) == (Rcode.NOERROR, record(300, bytes((0, 0, 0, 1))))
+    assert [upstream.malformed for upstream in one.resolver.upstreams] == [1, 0]
+
+
 def test_force_tcp_and_tls_are_asked_over_nothing_else() -> None:
     one = world(dead, dead, force_tcp=True)
     one.ask(ask())

@@ -390,6 +390,18 @@ def test_a_changed_resolv_conf_is_followed_and_what_is_under_way_finished(tmp_pa
         play.close()
 
 
+def test_malformed_replies_of_an_upstream_are_logged_once_in_a_while(play: Play) -> None:
+    one = Upstream(0, UpstreamSpec("192.0.2.1", 53), Care(Transport.UDP, 2, 0.5, b"", 0))
+    play.resolver.upstreams = [one]
+    one.malformed = 3
+    play.forwarder._copy_counters()
+    one.malformed = 2
+    play.forwarder._copy_counters()
+    assert play.log.count("192.0.2.1:53: 3 replies were malformed, and are not passed on") == 1
+    assert play.log.count("malformed") == 1
+    assert one.malformed == 2  # to be told the next time
+
+
 def test_trouble_with_an_upstream_is_logged_once_in_a_while(play: Play) -> None:
     spec = UpstreamSpec("192.0.2.1", 853, True, "dns.example.org")
     for _ in range(3):
