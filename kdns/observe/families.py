@@ -77,6 +77,11 @@ PROXY_PROBES_FAILED = "coredns_proxy_healthcheck_failures_total"
 PROXY_REUSED = "coredns_proxy_conn_cache_hits_total"
 PROXY_OPENED = "coredns_proxy_conn_cache_misses_total"
 PROGRAMMING = "coredns_kubernetes_dns_programming_duration_seconds"
+ACL_ALLOWED = "coredns_acl_allowed_requests_total"
+ACL_BLOCKED = "coredns_acl_blocked_requests_total"
+ACL_FILTERED = "coredns_acl_filtered_requests_total"
+ACL_DROPPED = "coredns_acl_dropped_requests_total"
+TEMPLATE_MATCHES = "coredns_template_matches_total"
 
 DROPPED = "kdns_dns_dropped_total"
 SEND_FAILURES = "kdns_dns_send_failures_total"
@@ -93,6 +98,9 @@ UPSTREAM_DOWN = "kdns_forward_upstream_down"
 CLIENT_ASKED = "kdns_forward_client_questions"
 CLIENT_SHED = "kdns_forward_client_shed"
 NAMESPACE_REQUESTS = "kdns_namespace_requests_total"
+FAILED_READS = "kdns_file_read_failures_total"
+COOKIES = "kdns_cookies_total"
+RATE_LIMITED = "kdns_rrl_total"
 SNAPSHOT_TIME = "kdns_snapshot_timestamp_seconds"
 CPU_TIME = "process_cpu_seconds_total"
 MEMORY = "process_resident_memory_bytes"
@@ -156,6 +164,11 @@ COREDNS: dict[str, Family] = {
     PROXY_PROBES_FAILED: _counter("Health checks that failed.", *_UPSTREAM),
     PROXY_REUSED: _counter("Questions sent over a connection that there was.", *_UPSTREAM, "proto"),
     PROXY_OPENED: _counter("Questions for which a connection had to be made.", *_UPSTREAM, "proto"),
+    ACL_ALLOWED: _counter("Queries that `acl` has looked at and let pass.", "server", "view"),
+    ACL_BLOCKED: _counter("Queries that `acl` has refused.", *_WHERE),
+    ACL_FILTERED: _counter("Queries that `acl` has answered with nothing.", *_WHERE),
+    ACL_DROPPED: _counter("Queries that `acl` has left without a reply.", *_WHERE),
+    TEMPLATE_MATCHES: _counter("Replies that `template` has made, without SERVFAIL.", *_WHERE, "class", "type"),
     PROGRAMMING: _histogram(
         "Time from a change of endpoints to its being answered by all workers.", PROGRAMMING_BOUNDS, "service_kind"
     ),
@@ -179,6 +192,11 @@ KDNS: dict[str, Family] = {
     CLIENT_ASKED: _gauge("Questions for outside of the clients that ask most, see below.", "client"),
     CLIENT_SHED: _gauge("Those of them that were refused under overload.", "client"),
     NAMESPACE_REQUESTS: _counter("Queries for names in a namespace that exist, estimated, see below.", "namespace"),
+    FAILED_READS: _counter(
+        "Times that changed hosts files, zone files or manifests could not be used; the last data stays.", "source"
+    ),
+    COOKIES: _counter("Queries with a DNS cookie, where there is a secret for them.", "verdict"),
+    RATE_LIMITED: _counter("Queries over the rate limit: told to use TCP, or left without a reply.", "outcome"),
     SNAPSHOT_TIME: _gauge("When the snapshot of the clusters was written last, by the unix clock."),
 }
 # What Prometheus's clients tell of their process, of all processes of kdns.

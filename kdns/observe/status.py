@@ -53,6 +53,7 @@ class Word(IntEnum):
     LACKING_NAMESPACES = 26  # in how many of the namespaces LACKS is so; 0: in the whole cluster
     HOSTS_NAMES = 27  # names of a hosts file, and of the lines in the Corefile
     HOSTS_READ_AT = 28  # unix time when the file was read last; 0: it never was
+    FAILED_READS = 29  # of its files: what was to be read could not be, or had a mistake
 
 
 class StatusMetric(NamedTuple):
@@ -124,7 +125,9 @@ METRICS = (
 )
 
 # Words that only grow: a control that follows another one goes on counting where that one stopped.
-COUNTERS = frozenset(word for metric in METRICS if metric.is_counter for word in metric.words.values())
+COUNTERS = frozenset(
+    (Word.FAILED_READS, *(word for metric in METRICS if metric.is_counter for word in metric.words.values()))
+)
 
 
 def kinds_in(mask: int) -> list[str]:

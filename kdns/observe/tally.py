@@ -41,6 +41,7 @@ from kdns.observe.families import (
     SEND_FAILURES,
     SIZE_BOUNDS,
     SUM,
+    TEMPLATE_MATCHES,
     TIME_BOUNDS,
     UNASKED,
     Sample,
@@ -76,6 +77,13 @@ _RCODE_TEXTS = (*(rcode_text(rcode) for rcode in Rcode), OTHER)
 _RCODE_AT = {int(rcode): at for at, rcode in enumerate(Rcode)}
 _MAKER_AT = {maker: at for at, maker in enumerate(MAKERS)}
 
+# What `template` made where an expression was found: where none is, the reply is SERVFAIL. By code and maker.
+_TEMPLATED = frozenset(
+    code * len(MAKERS) + _MAKER_AT["template"]
+    for code in range(len(_RCODE_TEXTS))
+    if code != _RCODE_AT[int(Rcode.SERVFAIL)]
+)
+
 # The words of one zone at one listener: tables one behind the other.
 _BY_TYPE = len(_TYPE_TEXTS) * len(_RCODE_TEXTS)  # for each transport and family
 _BY_MAKER = len(_RCODE_TEXTS) * len(MAKERS)
@@ -87,7 +95,8 @@ _TIMES_AT = _MAKERS_AT + _BY_MAKER
 _QUERY_SIZES_AT = _TIMES_AT + _TIMES  # for each transport
 _REPLY_SIZES_AT = _QUERY_SIZES_AT + len(PROTOCOLS) * _SIZES
 _DO_AT = _REPLY_SIZES_AT + len(PROTOCOLS) * _SIZES
-ZONE_WORDS = _DO_AT + 1
+_TEMPLATES_AT = _DO_AT + 1
+ZONE_WORDS = _TEMPLATES_AT + len(_TYPE_TEXTS)
 # Before the zones: what is of no zone.
 _DROPPED, _SEND_FAILED, _PANICS, _UNASKED, _HEAD_WORDS = range(5)
 
@@ -266,6 +275,8 @@ class Tally:
                 words[start + _SIZES - 1] += octets * count
             if cell.dnssec_ok:
                 words[base + _DO_AT] += count
+            if cell.by_maker in _TEMPLATED:
+                words[base + _TEMPLATES_AT + cell.by_type // len(_RCODE_TEXTS)] += count
         return replies
 
     def _fold_times(self, listener: int, replies: Counter[int], times: list[int]) -> None:
@@ -354,8 +365,13 @@ def _dnssec_ok(where: Where, _: int) -> Iterator[Sample]:
     yield Sample(DO_REQUESTS, where.labels)
 
 
+def _templates(where: Where, inside: int) -> Iterator[Sample]:
+    yield Sample(TEMPLATE_MATCHES, (*where.labels, "IN", _TYPE_TEXTS[inside]))
+
+
 # The tables of a zone's words, the last first.
 _PARTS = (
+    (_TEMPLATES_AT, _templates),
     (_DO_AT, _dnssec_ok),
     (_REPLY_SIZES_AT, _reply_sizes),
     (_QUERY_SIZES_AT, _query_sizes),

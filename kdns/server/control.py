@@ -112,6 +112,7 @@ class Control:
         self._sizes: list[list[int]] = []  # of each source: subtrees and rrsets in the last image
         self._told_missing: set[str] = set()
         self._born_at = time.monotonic()
+        self._failed_reads = [0] * len(self._sources)
         self._kept: set[int] = set()  # places of sources of which the workers keep what they have
         self._known_from = 0  # the generation of the last image: from it on, all is known that is not kept
 
@@ -371,8 +372,11 @@ class Control:
             paths = self._paths[place]
             reading = source.read(paths, events, seen, time_of_change(paths, seen), is_first)
             self._tell(source, reading, told)
+            status = self._plan.statuses[place]
+            self._failed_reads[place] += bool(reading.errors)
+            status[Word.FAILED_READS] = self._failed_reads[place]
             if isinstance(source, HostsSource):
-                source.report(self._plan.statuses[place])
+                source.report(status)
             readings.append((place, source, reading))
         return readings
 

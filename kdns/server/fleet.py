@@ -33,7 +33,7 @@ from kdns.server.report import Board, Report
 from kdns.server.restarts import SILENCE_SECONDS, Backoff, Watchdog
 from kdns.server.slots import Serials, Slots, SlotState
 from kdns.server.sockets import Address, Binding, SlotSockets
-from kdns.server.status import Statuses, origins_of
+from kdns.server.status import Statuses, failed_reads, origins_of
 from kdns.server.worker import ForwarderLink, WorkerPlan, run_worker
 
 FEED_BUFFER_OCTETS = 256 * 1024  # a few messages of full size; a worker further behind is better off with an image
@@ -72,9 +72,10 @@ class Fleet:
     ) -> None:
         self.plan = plan
         self.bindings = bindings
-        self._layout = labels_of(plan).layout
+        labels = labels_of(plan)
+        self._layout, self._guards = labels.layout, labels.guards
         self._groups = groups_of(plan)
-        self.slots = Slots(workers, self._layout.words + NAMESPACE_WORDS)
+        self.slots = Slots(workers, self._layout.words + NAMESPACE_WORDS + self._guards.words)
         self.forwarder_slot = Slots(1, COUNTS)[0]
         self._board: Board | None = None  # from the first forwarder on
         self.statuses = Statuses(origins_of(plan.sources))
@@ -122,8 +123,10 @@ class Fleet:
         for slot in self.slots:
             for name, count in counts_of(slot.counters[size:]).items():
                 found[Sample(NAMESPACE_REQUESTS, (name.decode("ascii", "replace"),))] += count
+            found.update(self._guards.samples(slot.counters[size + NAMESPACE_WORDS :]))
         found.update(outside_metrics.counters(self.forwarder_report(), self._groups))
         found.update(programming_samples(self.statuses))
+        found.update(failed_reads(self.statuses))
         return found
 
     def gauges(self) -> dict[Sample, float]:

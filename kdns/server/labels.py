@@ -15,6 +15,7 @@ from kdns.observe.tally import Layout, Server
 from kdns.server.admin import server_label
 from kdns.server.assembly import Plan
 from kdns.server.forwarding import GroupPlan
+from kdns.server.guarding import GuardLayout
 from kdns.server.outside_metrics import Group
 from kdns.server.sockets import Address
 from kdns.wire.name import to_text
@@ -26,6 +27,7 @@ class Labels:
 
     layout: Layout
     zones: tuple[Mapping[bytes, int], ...]
+    guards: GuardLayout
 
 
 def labels_of(plan: Plan) -> Labels:
@@ -38,7 +40,8 @@ def labels_of(plan: Plan) -> Labels:
         Server(_label(addresses), tuple(served.values()))
         for addresses, served in zip(plan.addresses, zones, strict=True)
     ]
-    return Labels(Layout(servers, texts, caches), zones)
+    guards = GuardLayout(specification, [server.label for server in servers])
+    return Labels(Layout(servers, texts, caches), zones, guards)
 
 
 def groups_of(plan: Plan) -> tuple[Group, ...]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import mmap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from kdns.observe.families import PROGRAMMING_BOUNDS
+from kdns.observe.families import FAILED_READS, PROGRAMMING_BOUNDS, Sample
 from kdns.observe.status import COUNTERS, Word
 from kdns.server.assembly import ClusterPlan, HostsPlan, SourcePlan
 from kdns.server.birth import Former
@@ -125,6 +125,15 @@ class Statuses:
         for status in self._all:
             if status.origin.is_watched:
                 status.stale_since_ns = now_ns
+
+
+def failed_reads(statuses: Iterable[SourceStatus]) -> dict[Sample, int]:
+    """How often files of each source could not be used; 0 too, so that an alert on it has a first value."""
+    return {
+        Sample(FAILED_READS, (one.origin.label,)): one[Word.FAILED_READS]
+        for one in statuses
+        if not one.origin.is_watched
+    }
 
 
 def origins_of(sources: Sequence[SourcePlan]) -> tuple[Origin, ...]:

@@ -29,7 +29,7 @@ from kdns.answer.ratelimit import RateLimiter, share
 from kdns.answer.spec import ClusterSpec, Specification
 from kdns.observe.logs import Log
 from kdns.observe.querylog import Exchange
-from kdns.observe.sampling import NamespaceSampler
+from kdns.observe.sampling import NAMESPACE_WORDS, NamespaceSampler
 from kdns.observe.tally import Tally
 from kdns.server.asking import Asker
 from kdns.server.assembly import Plan
@@ -45,6 +45,7 @@ from kdns.server.feed import (
     decode_from_control,
     encode,
 )
+from kdns.server.guarding import GuardTally
 from kdns.server.labels import labels_of
 from kdns.server.loading import Steps, load
 from kdns.server.parcel import unpack, unpack_file
@@ -124,7 +125,8 @@ class Worker:
         self._loop = loop
         self._log = plan.log
         self._slot = plan.slot
-        layout = labels_of(plan.plan).layout
+        labels = labels_of(plan.plan)
+        layout = labels.layout
         self._tally = Tally(layout, plan.slot.counters[: layout.words])
         self._sampler = _sampler(plan.plan.specification, plan.slot.counters[layout.words :])
         negative_ttl = plan.plan.settings.negative_ttl
@@ -132,6 +134,8 @@ class Worker:
             plan.plan.specification, self._tally, Random(), self._report_failure, negative_ttl,
             protection=_protection(plan),
         )  # fmt: skip
+        after_namespaces = plan.slot.counters[layout.words + NAMESPACE_WORDS :]
+        self._guard_tally = GuardTally(labels.guards, self._engine, after_namespaces)
         self._incarnation = plan.slot.incarnation
         link = plan.forwarder
         self._asker = Asker(loop, link.feed, link.slot, self._incarnation) if link else None
@@ -221,6 +225,7 @@ class Worker:
 
     def _fold_counters(self) -> None:
         self._tally.fold()
+        self._guard_tally.fold()
         if self._sampler is not None:
             self._sampler.fold()
         if self._asker is not None:

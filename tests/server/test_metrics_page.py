@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dns.edns
 import dns.message
 import dns.query
 import dns.rrset
@@ -33,6 +35,7 @@ DOCUMENTED = re.findall(
 NXDOMAIN, SERVFAIL = 3, 2
 SOA = "ns.example.org. host.example.org. 1 3600 600 86400 60"
 PROGRAMMING = "coredns_kubernetes_dns_programming_duration_seconds"
+GUARDED = "www.guarded.test"
 COREFILE = """
 .:{port} {{
     bind 127.0.0.1
@@ -62,7 +65,26 @@ COREFILE = """
         max_fails 1
     }}
 }}
+guarded.test:{guarded} {{
+    bind 127.0.0.1
+    acl {{
+        block type TXT
+        filter type MX
+        drop type SRV
+    }}
+    template IN A {{
+        answer "{{{{ .Name }}}} 60 IN A 192.0.2.5"
+    }}
+}}
+zone.test:{guarded} {{
+    bind 127.0.0.1
+    file {zone}
+}}
 """
+ZONE = "@ 60 SOA ns host 1 2 3 4 5\n@ 60 NS ns\nns 60 A 192.0.2.1\n"
+
+
+RATE, BURST = 60, 80
 
 
 def script(asked: Asked) -> bytes:
@@ -88,6 +110,7 @@ class Scraped:
     log: Sequence[dict[str, object]]
     where: str  # the label `server` of the first port
     logged: str
+    guarded: str
     upstream: str
 
     def total(self, name: str, *labels: str) -> float:
@@ -132,6 +155,33 @@ def _ask_all(server: Server, logged: int) -> int:
     return 16 + 8
 
 
+def _ask_guarded(port: int) -> int:
+    """Returns how many replies there were."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(dns.message.make_query(GUARDED, "SRV").to_wire(), ("127.0.0.1", port))
+    _ask(port, GUARDED, times=2)
+    _ask(port, GUARDED, "TXT")
+    _ask(port, GUARDED, "MX", times=2)
+    for cookie in (b"c" * 8, b"c" * 24, b"short"):
+        _ask(port, GUARDED, use_edns=0, options=[dns.edns.GenericOption(10, cookie)])
+    return 8 + _exceed(port)
+
+
+def _exceed(port: int) -> int:
+    """Ask more than RATE at once, from a network of its own. Of those over it, every second one is answered."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.1.1", 0))
+        sock.settimeout(PATIENCE)
+        for _ in range(BURST):
+            sock.sendto(dns.message.make_query(GUARDED, "A").to_wire(), ("127.0.0.1", port))
+        passed = slipped = 0
+        while passed + 2 * slipped < BURST:
+            is_truncated = sock.recv(512)[2] & 2
+            slipped, passed = (slipped + 1, passed) if is_truncated else (slipped, passed + 1)
+    assert slipped
+    return passed + slipped
+
+
 def _values(page: str) -> dict[tuple[str, ...], float]:
     """By name and label values, those in the order of their names."""
     return {
@@ -144,7 +194,9 @@ def _values(page: str) -> dict[tuple[str, ...], float]:
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
     directory = tmp_path_factory.mktemp("metrics")
-    port, logged, http, closed = (free_port() for _ in range(4))
+    port, logged, guarded, http, closed = (free_port() for _ in range(5))
+    (directory / "secret").write_text("00112233445566778899aabbccddeeff\n")
+    (directory / "secret").chmod(0o600)
     servers: list[Server] = []
 
     def serve(*arguments: object, port: int, workers: int, **_: object) -> Server:
@@ -156,18 +208,23 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
         with shop_api() as api, ScriptedUpstream(script) as upstream:
             api.control.patch("services", "shop", "db", {"spec": {"selector": {"app": "db"}}})
             shop = Shop(serve, directory, api)
-            ports = {"port": port, "logged": logged, "http": http, "closed": closed, "upstream": upstream.port}
-            shop.corefile.write_text(COREFILE.format(access=shop.access(), **ports))
+            ports = {"port": port, "logged": logged, "guarded": guarded, "http": http, "closed": closed}
+            (directory / "zone").write_text(ZONE)
+            files = {"access": shop.access(), "zone": directory / "zone"}
+            shop.corefile.write_text(COREFILE.format(**files, **ports, upstream=upstream.port))
             flags = ("--snapshot", directory / "kept", "--log-format", "json")
+            flags += ("--cookie-secret", directory / "secret", "--rrl", RATE)
             server = shop.start("-conf", shop.corefile, *flags, port=port, workers=1)
             _change_endpoints(api)
+            (directory / "zone").write_text(ZONE + "www A nonsense\n")
             assert get(http, "/health") == (200, "OK")
-            asked = _ask_all(server, logged)
+            asked = _ask_all(server, logged) + _ask_guarded(guarded)
             wait_for_metric(http, "coredns_dns_requests_total", asked)
             wait_for_metric(http, "coredns_proxy_request_duration_seconds_count", 4 + 3)
             wait_for_metric(http, f"{PROGRAMMING}_count", 1)
+            wait_for_metric(http, "kdns_file_read_failures_total", 1)
             page = get(http, "/metrics")[1]
-            names = [f"dns://127.0.0.1:{one}" for one in (port, logged)]
+            names = [f"dns://127.0.0.1:{one}" for one in (port, logged, guarded)]
             assert server.stop() == 0
             log = [json.loads(line) for line in server.lines]
             yield Scraped(page, _values(page), log, *names, f"127.0.0.1:{upstream.port}")
@@ -276,3 +333,35 @@ def test_errors_are_logged_and_many_alike_are_one_line(scraped: Scraped) -> None
         ("warning", "plugin/errors: 2 h0.dead.test. A: no upstream answered"),
         ("warning", "plugin/errors: 5 errors like 'no upstream' occurred in last 1m0s"),
     ]
+
+
+def test_acl_is_told_by_what_it_did(scraped: Scraped) -> None:
+    def told(what: str) -> dict[tuple[str, ...], float]:
+        return scraped.series(f"coredns_acl_{what}_requests_total", scraped.guarded)
+
+    # view, zone
+    assert told("dropped") == {("", "guarded.test."): 1}
+    assert told("blocked") == {("", "guarded.test."): 1}
+    assert told("filtered") == {("", "guarded.test."): 2}
+    assert told("allowed") == {("",): 2 + 3 + BURST}
+
+
+def test_cookies_are_told_by_verdict(scraped: Scraped) -> None:
+    assert scraped.series("kdns_cookies_total") == {("new",): 1, ("bad",): 1, ("malformed",): 1}
+
+
+def test_what_is_over_the_rate_is_slipped_and_dropped_by_turns(scraped: Scraped) -> None:
+    told = scraped.series("kdns_rrl_total")
+    assert 0 < told["slipped",] - told.get(("dropped",), 0) + 1 <= 2
+    passed = BURST - sum(told.values())
+    assert RATE <= passed < BURST
+
+
+def test_templates_are_told_by_type(scraped: Scraped) -> None:
+    passed = BURST - sum(scraped.series("kdns_rrl_total").values())
+    told = scraped.series("coredns_template_matches_total", scraped.guarded)
+    assert told == {("IN", "A", "", "guarded.test."): 2 + 2 + passed}  # class, type, view, zone
+
+
+def test_a_zone_file_with_a_mistake_is_told(scraped: Scraped) -> None:
+    assert scraped.series("kdns_file_read_failures_total") == {("zone.test.",): 1}

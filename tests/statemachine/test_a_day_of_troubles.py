@@ -19,7 +19,7 @@ import pytest
 
 from kdns.kube.backoff import MAX_DELAY
 from kdns.kube.decode import ObjectDecoder
-from kdns.observe.tally import Tally
+from kdns.observe.tally import Meter, Tally
 from tests.statemachine.chain import Chain
 from tests.statemachine.expectation import ZONE
 from tests.statemachine.footprint import entries, in_modules
@@ -139,7 +139,7 @@ def fresh_entries(world: World) -> int:
 
 def held_entries(chain: Chain) -> int:
     """Without what has a bound of its own: what decoded objects share, and where replies of each kind are counted."""
-    return entries([chain.control.mirror, chain.control.worker.served.engine], without=(ObjectDecoder, Tally))
+    return entries([chain.control.mirror, chain.control.worker.served.engine], without=(ObjectDecoder, Tally, Meter))
 
 
 def run_hour(day: Day, hour: int) -> Hour:
