@@ -21,8 +21,8 @@ from kdns.corefile.plugins import (
 
 # The expression that holds where the text without a dot was meant to, and what becomes of the rest of the name.
 _EXPRESSIONS = {
-    MatchKind.PREFIX: ("^{pattern}(.*)$", "{to}{{1}}"),
-    MatchKind.SUBSTRING: ("^(.*){pattern}(.*)$", "{{1}}{to}{{2}}"),
+    MatchKind.PREFIX: (r"^{pattern}(.*)\.$", "{to}{{1}}"),
+    MatchKind.SUBSTRING: (r"^(.*){pattern}(.*)\.$", "{{1}}{to}{{2}}"),
 }
 _SPECIAL = re.compile(r"[][.*+?(){}|^$\\]")
 

@@ -6,6 +6,7 @@ import pytest
 
 from kdns.corefile import parse_corefile
 from kdns.corefile.remarks import remarks
+from tests.support.corefiles import dig, served_by
 
 
 def told(*lines: str) -> tuple[str, ...]:
@@ -16,13 +17,13 @@ def told(*lines: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("line", "instead"),
     [
-        ("name prefix foo- bar-", "`regex ^foo-(.*)$ bar-{1}`, else `prefix foo-.`"),
-        ("name substring midd mooo", "`regex ^(.*)midd(.*)$ {1}mooo{2}`, else `substring midd.`"),
-        ("continue name prefix a.b c", "`regex ^a\\.b(.*)$ c{1}`, else `prefix a.b.`"),
-        ("name prefix a*+ c", "`regex ^a\\*\\+(.*)$ c{1}`, else `prefix a*+.`"),
-        ("ttl prefix foo- 30", "`regex ^foo-(.*)$`, else `prefix foo-.`"),
-        ("rcode substring x NXDOMAIN NOERROR", "`regex ^(.*)x(.*)$`, else `substring x.`"),
-        ("cname prefix foo- a.test", "`regex ^foo-(.*)$`, else `prefix foo-.`"),
+        ("name prefix foo- bar-", "`regex ^foo-(.*)\\.$ bar-{1}`, else `prefix foo-.`"),
+        ("name substring midd mooo", "`regex ^(.*)midd(.*)\\.$ {1}mooo{2}`, else `substring midd.`"),
+        ("continue name prefix a.b c", "`regex ^a\\.b(.*)\\.$ c{1}`, else `prefix a.b.`"),
+        ("name prefix a*+ c", "`regex ^a\\*\\+(.*)\\.$ c{1}`, else `prefix a*+.`"),
+        ("ttl prefix foo- 30", "`regex ^foo-(.*)\\.$`, else `prefix foo-.`"),
+        ("rcode substring x NXDOMAIN NOERROR", "`regex ^(.*)x(.*)\\.$`, else `substring x.`"),
+        ("cname prefix foo- a.test", "`regex ^foo-(.*)\\.$`, else `prefix foo-.`"),
     ],
 )
 def test_a_part_of_a_name_without_its_last_dot_is_told_with_what_to_write(line: str, instead: str) -> None:
@@ -35,7 +36,7 @@ def test_a_part_of_a_name_without_its_last_dot_is_told_with_what_to_write(line: 
 @pytest.mark.parametrize(
     "line",
     ["name prefix foo. bar.", "name substring .a. .b.", "name a.test b.test", "name suffix .a.test .b.test",
-     "name regex ^foo-(.*)$ bar-{1}", "type ANY HINFO", "ttl suffix .a.test 30", "edns0 nsid unset"],
+     "name regex ^foo-(.*)\\.$ bar-{1}", "type ANY HINFO", "ttl suffix .a.test 30", "edns0 nsid unset"],
 )  # fmt: skip
 def test_what_may_well_be_meant_is_not_told(line: str) -> None:
     assert told(line) == ()
@@ -49,7 +50,16 @@ def test_each_rule_is_told_once_with_its_own_place() -> None:
     assert len(remarks(corefile)) == 1
 
 
-def test_what_is_advised_is_told_nothing_of() -> None:
-    for line in ("name prefix foo- bar-", "name substring midd mooo"):
-        advice = told(line)[0].partition("write `")[2].partition("`")[0]
-        assert told(f"name {advice}") == ()
+@pytest.mark.parametrize(
+    ("line", "asked"), [("name prefix foo- bar-", "foo-1.a.test"), ("name substring midd mooo", "a-midd-b.a.test")]
+)
+def test_what_is_advised_answers_names_that_go_on_behind_the_text(line: str, asked: str) -> None:
+    advice = told(line)[0].partition("write `")[2].partition("`")[0]
+    assert told(f"name {advice}") == ()
+    zone = ("a.test", "bar-1 A 192.0.2.1\na-mooo-b A 192.0.2.1\n")
+    answered = [
+        dig(served_by(f". {{\n rewrite {rule} \n file db a.test\n}}\n", files=[zone]), asked)[0]
+        for rule in (line, f"name {advice}")
+    ]
+    assert [answer.rcode for answer in answered] == ["NXDOMAIN", "NOERROR"]
+    assert answered[1].answer
