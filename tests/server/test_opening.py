@@ -16,22 +16,13 @@ import dns.message
 import pytest
 
 from tests.server.conftest import Serve
-from tests.server.serving import Server, free_port, zone
+from tests.server.serving import Server, free_port, has_ipv6, zone
 from tests.server.watched import NOBODY, WEB, WEB_ADDRESS, Shop, outcome
 
 PATIENCE = 10.0
 QUERY = dns.message.make_query(WEB, "A")
 # What `bind` says, and which addresses are asked.
 PLACES = [("127.0.0.1", ["127.0.0.1"]), ("0.0.0.0 ::", ["127.0.0.1", "127.0.0.9", "::1"]), ("::1", ["::1"])]
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 def heard(host: str, port: int, *, tcp: bool = False) -> str:
