@@ -107,7 +107,7 @@ class Binding:
         disconnected, it would not get its share of the clients again.
         """
         for sock in filter(_is_bound, self.udp):
-            _refuse_datagrams(sock)  # where that cannot be, closing will have to do
+            _refuse_datagrams(sock, sock.getsockname())  # where that cannot be, closing will have to do
 
     def refuse_connections(self) -> None:
         """Have the kernel refuse connections from now on; those that nobody has accepted are reset."""
@@ -188,8 +188,11 @@ def _bind_udp(address: Address, slots: int, shared: bool) -> list[socket.socket]
     made: list[socket.socket] = []
     try:
         made.append(_socket(family, socket.SOCK_DGRAM))
-        _bind_first(made[0], sockaddr, shared)
-        is_refusing = _refuse_datagrams(made[0])
+        made[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
+        made[0].bind(sockaddr)
+        # At once: what comes in the 10 us between is lost. SO_REUSEPORT, for the slots (see `_bind_first`), can wait.
+        is_refusing = _refuse_datagrams(made[0], sockaddr)
+        made[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         for _ in range(slots):
             made.append(_socket(family, socket.SOCK_DGRAM))
             made[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -212,13 +215,13 @@ def _bind_first(sock: socket.socket, sockaddr: _SocketAddress, shared: bool) -> 
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 
-def _refuse_datagrams(sock: socket.socket) -> bool:
+def _refuse_datagrams(sock: socket.socket, itself: _SocketAddress) -> bool:
     """Connect a bound UDP socket to itself, so that the kernel refuses all others; False if it has no route there.
 
     One that is bound to a wildcard has the port of the loopback address alone then.
     """
     with suppress(OSError):
-        sock.connect(sock.getsockname())
+        sock.connect(itself)
         return True
     return False
 

@@ -124,7 +124,7 @@ def test_clients_are_spread_evenly_once_the_reservation_has_ended(address: Addre
 def test_queries_wait_for_the_workers_where_the_reservation_cannot_refuse_them(
     address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdns.server.sockets._refuse_datagrams", lambda _: False)
+    monkeypatch.setattr("kdns.server.sockets._refuse_datagrams", lambda *_: False)
     with bound(address, is_open=False) as bindings:
         bindings[address].end_reservation()
         for _ in range(10):
