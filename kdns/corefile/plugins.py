@@ -330,10 +330,8 @@ class Template:
     """One `template`: replies made of the question.
 
     rrclass, rrtype: None for any. match: regular expressions, as in NameMatch, of which the first to match gives the
-    groups; none: every name. answer, authority, additional: records in the form of a zone file, in which
-    `{{ .Name }}`, `{{ .Type }}`, `{{ .Class }}`, `{{ .Zone }}`, `{{ index .Match 1 }}`, `{{ .Group.name }}` and
-    `{{ parseInt .Group.name 16 8 }}` stand for something, white space at either end of the braces or not; nothing
-    else is in `{{ }}`, and each group exists.
+    groups; none: every name. answer, authority, additional: records in the form of a zone file, with gaps
+    (kdns.zone.gaps), of which each group exists.
     extended_error: code and text (RFC 8914).
     fallthrough: zones in which a name that no expression matches goes on; None: it is SERVFAIL.
     """

@@ -14,7 +14,7 @@ from kdns.answer import rewrite as rules
 from kdns.answer.autopath import AutopathSpec, search_domains
 from kdns.answer.pattern import PatternError
 from kdns.answer.rewrite import Rewriter
-from kdns.answer.template import TemplateError, Templates, TemplateSpec
+from kdns.answer.template import Templates, TemplateSpec
 from kdns.corefile import CorefileError, Position, ServerBlock, plugins
 from kdns.server.textfile import UnreadableError
 from kdns.zone.recordtext import parse_record
@@ -67,7 +67,7 @@ def autopath_spec(block: ServerBlock, read: Read) -> AutopathSpec | None:
 def _try(said: _Placed, compile_one: Callable[[], object]) -> None:
     try:
         compile_one()
-    except (PatternError, TemplateError) as error:
+    except PatternError as error:
         raise CorefileError(said.position, f"kdns cannot serve this: {error}") from None
 
 
