@@ -13,16 +13,14 @@ names below that name, names in RDATA and, for a suffix, every name with the new
 `answer value` are expressions for owners and for names in RDATA. A name that would not be one stays as it is.
 
 A rule that makes something that is no name (a label of 64 octets) ends in SERVFAIL, and `failure` says why.
-Not here: whether an expression is safe to search for, and means what it means in Go (whoever reads the
-configuration), messages of upstreams (their records come as rrsets too), which EDNS options a query had.
+Not here: the rules as values (kdns.wire.rules), whether an expression means here what it means in Go (whoever reads
+the configuration), messages of upstreams (their records come as rrsets too), which EDNS options a query had.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from typing import NamedTuple
 
@@ -30,114 +28,22 @@ from kdns.answer.pattern import Pattern
 from kdns.wire.iana import RRClass, RRType
 from kdns.wire.name import InvalidName, from_text, to_text
 from kdns.wire.rdata import name_at
+from kdns.wire.rules import (
+    AnswerField,
+    AnswerRewrite,
+    ClassRewrite,
+    CnameRewrite,
+    EdnsRemoval,
+    MatchKind,
+    NameMatch,
+    NameRewrite,
+    RcodeRewrite,
+    RewriteRule,
+    TtlRewrite,
+    TypeRewrite,
+)
 from kdns.zone.model import Denial, Lookup
 from kdns.zone.rrset import RRset
-
-
-class MatchKind(Enum):
-    """How a name is compared."""
-
-    EXACT = "exact"
-    PREFIX = "prefix"
-    SUFFIX = "suffix"
-    SUBSTRING = "substring"
-    REGEX = "regex"
-
-
-@dataclass(frozen=True, slots=True)
-class NameMatch:
-    """Which names. pattern: lower case and with the last dot, but for a regular expression."""
-
-    kind: MatchKind
-    pattern: str
-
-
-class AnswerField(Enum):
-    """Which names of a reply's records."""
-
-    NAME = "name"  # owners
-    VALUE = "value"  # those in RDATA
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerRewrite:
-    """A regular expression for names of the reply, and what to make of them, `{1}` for a group."""
-
-    field: AnswerField
-    pattern: str
-    to: str
-
-
-@dataclass(frozen=True, slots=True)
-class NameRewrite:
-    """What was matched becomes `to`; all of the name, by a regular expression, and `{1}` is a group of it.
-
-    is_auto: names of the reply are rewritten back; it always is so with an exact match. stop: no further rule.
-    """
-
-    match: NameMatch
-    to: str
-    is_auto: bool = False
-    answers: tuple[AnswerRewrite, ...] = ()
-    stop: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class TypeRewrite:
-    """One QTYPE becomes another."""
-
-    old: int
-    new: int
-    stop: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ClassRewrite:
-    """One QCLASS becomes another."""
-
-    old: int
-    new: int
-    stop: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class TtlRewrite:
-    """TTLs in replies for these names are brought between two bounds, in seconds."""
-
-    match: NameMatch
-    minimum: int
-    maximum: int
-    stop: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class RcodeRewrite:
-    """One rcode in replies for these names becomes another."""
-
-    match: NameMatch
-    old: int
-    new: int
-    stop: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class CnameRewrite:
-    """A CNAME with such a target leads to `to` instead; see Reverter.redirected."""
-
-    match: NameMatch
-    to: str
-    stop: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class EdnsRemoval:
-    """The query is taken to have no EDNS option of this code."""
-
-    code: int
-    stop: bool = True
-
-
-RewriteRule = NameRewrite | TypeRewrite | ClassRewrite | TtlRewrite | RcodeRewrite | CnameRewrite | EdnsRemoval
 
 
 class Rewritten(NamedTuple):

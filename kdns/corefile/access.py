@@ -22,8 +22,9 @@ from kdns.corefile.mnemonics import parse_type, type_word
 from kdns.corefile.model import is_address
 from kdns.corefile.options import Option, fold_body, some_arguments
 from kdns.corefile.parser import Statement
-from kdns.corefile.plugins import DNS_PORT, Acl, AclAction, AclRule, Transfer
+from kdns.corefile.plugins import DNS_PORT, Acl, Transfer
 from kdns.corefile.zones import parse_port, parse_zones, zone_text
+from kdns.wire.rules import AclAction, AclRule
 
 EVERYBODY = "*"
 _SECTIONS = ("type", "net")

@@ -375,7 +375,7 @@ def _rewrite(block: ServerBlock, statement: Statement) -> ServerBlock:
 
 
 def _print_rewrites(block: ServerBlock) -> list[str]:
-    return [line for rule in block.rewrite for line in print_rewrite(rule)]
+    return [line for rewrite in block.rewrite for line in print_rewrite(rewrite)]
 
 
 def _autopath(block: ServerBlock, statement: Statement) -> ServerBlock:

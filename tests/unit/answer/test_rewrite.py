@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdns.answer.pattern import PatternError
-from kdns.answer.rewrite import (
+from kdns.answer.rewrite import Rewriter, Rewritten
+from kdns.wire.iana import Rcode, RRType
+from kdns.wire.name import MAX_NAME_OCTETS, from_text, join, to_text
+from kdns.wire.rules import (
     AnswerField,
     AnswerRewrite,
     ClassRewrite,
@@ -21,14 +24,10 @@ from kdns.answer.rewrite import (
     NameMatch,
     NameRewrite,
     RcodeRewrite,
-    Rewriter,
     RewriteRule,
-    Rewritten,
     TtlRewrite,
     TypeRewrite,
 )
-from kdns.wire.iana import Rcode, RRType
-from kdns.wire.name import MAX_NAME_OCTETS, from_text, join, to_text
 from kdns.zone.hosts import HostsEntry, HostsSpec, hosts_zones
 from kdns.zone.model import Denial, Lookup
 from kdns.zone.rrset import RRset
