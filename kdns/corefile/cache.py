@@ -26,11 +26,12 @@ from kdns.corefile.options import (
     Option,
     choice,
     duration,
+    flag,
     fold_body,
-    no_arguments,
     number,
     one_argument,
     some_arguments,
+    with_options,
 )
 from kdns.corefile.parser import Statement
 from kdns.corefile.plugins import (
@@ -83,9 +84,9 @@ def print_cache(cache: Cache, block_zones: tuple[bytes, ...]) -> list[str]:
     has_one_ttl = cache.success_ttl == cache.denial_ttl
     words = [str(cache.success_ttl)] if has_one_ttl else []
     words += [] if cache.zones == block_zones else map(_zone_word, cache.zones)
-    options = [f"    {line}" for write_option in _PRINTERS for line in write_option(cache)]
+    options = [line for write_option in _PRINTERS for line in write_option(cache)]
     head = " ".join(["cache", *words])
-    return [f"{head} {{", *options, "}"] if options else [head]
+    return with_options(head, options)
 
 
 def _zone_word(zone: bytes) -> str:
@@ -167,11 +168,6 @@ def _disable(value: Cache, statement: Statement) -> Cache:
     return replace(value, disabled_denial=tuple(dict.fromkeys([*value.disabled_denial, *zones])))
 
 
-def _keepttl(value: Cache, statement: Statement) -> Cache:
-    no_arguments(statement)
-    return replace(value, keepttl=True)
-
-
 def _print_limits(name: str, capacity: int, ttl: int, default_ttl: int, min_ttl: int) -> list[str]:
     if (capacity, ttl, min_ttl) == (DEFAULT_CAPACITY, default_ttl, 0):
         return []
@@ -217,7 +213,7 @@ _OPTIONS: dict[str, Option[Cache]] = {
     "serve_stale": Option(_serve_stale),
     "servfail": Option(_servfail),
     "disable": Option(_disable, repeats=True),
-    "keepttl": Option(_keepttl),
+    "keepttl": flag(lambda value: replace(value, keepttl=True)),
 }
 
 _PRINTERS: tuple[Callable[[Cache], list[str]], ...] = (

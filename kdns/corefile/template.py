@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from kdns.corefile.cluster import parse_fallthrough, print_fallthrough
 from kdns.corefile.environment import write
 from kdns.corefile.errors import CorefileError
 from kdns.corefile.goregex import parse_regex, place
@@ -31,10 +30,10 @@ from kdns.corefile.mnemonics import (
     rcode_word,
     type_word,
 )
-from kdns.corefile.options import Option, fold_body, number, one_argument, some_arguments
+from kdns.corefile.options import Option, fold_body, number, one_argument, some_arguments, with_options
 from kdns.corefile.parser import Statement
 from kdns.corefile.plugins import Template
-from kdns.corefile.zones import parse_zones, zone_text
+from kdns.corefile.zones import parse_fallthrough, parse_zones, print_fallthrough, zone_words
 from kdns.zone.gaps import Field, Gap, GapError, Number, Value, parse_gaps
 
 MAX_EXTENDED_ERROR = 65535  # the code's field has 16 bits (RFC 8914 section 2)
@@ -65,10 +64,8 @@ def print_template(template: Template, block_zones: tuple[bytes, ...]) -> list[s
     """The lines of the directive."""
     rrclass = "ANY" if template.rrclass is None else class_word(template.rrclass)
     rrtype = "ANY" if template.rrtype is None else type_word(template.rrtype)
-    zones = [] if template.zones == block_zones else map(zone_text, template.zones)
-    head = " ".join(["template", rrclass, rrtype, *zones])
-    options = [f"    {line}" for line in _option_lines(template)]
-    return [f"{head} {{", *options, "}"] if options else [head]
+    head = " ".join(["template", rrclass, rrtype, *zone_words(template.zones, block_zones)])
+    return with_options(head, _option_lines(template))
 
 
 def _option_lines(template: Template) -> Iterator[str]:
