@@ -32,6 +32,7 @@ from kdns.wire.iana import Rcode
 from kdns.wire.outside import Ask, Purpose, Source, Told
 
 PATIENCE = 10.0
+TICK = 0.001  # seconds between two looks at what is waited for
 OURS = 3  # the worker's incarnation
 
 
@@ -69,13 +70,15 @@ class Play:
         return self.asker.ask(one or ask(), self.told.append)
 
     def turn(self) -> None:
-        self.loop.run_until_complete(asyncio.sleep(0.001))
+        """Let what is due be done, and what has come be read."""
+        for _ in range(2):
+            self.loop.run_until_complete(asyncio.sleep(0))
 
     def until(self, is_so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
         while not is_so():
             assert time.monotonic() < deadline
-            self.turn()
+            self.loop.run_until_complete(asyncio.sleep(TICK))
 
     def heard(self) -> list[Asks]:
         self.turn()
