@@ -34,7 +34,7 @@ from kdns.answer.replying import Replier, complete
 from kdns.answer.shape import Keys, form_key, keys_of, opt_of
 from kdns.answer.site import Decider, Site
 from kdns.answer.steps import Steps
-from kdns.answer.table import GENERATION, Entry, ReplyTable
+from kdns.answer.table import Entry, ReplyTable
 from kdns.answer.transfer import Request, contents_of, is_current, is_known, known_serial, messages, soa_message
 from kdns.observe.tally import Making, Meter, Tally
 from kdns.wire.iana import RRClass, RRType
@@ -65,13 +65,12 @@ class Responder:
         rng: Random,
         serial_cell: Callable[[Zone], list[bytes]],
         on_failure: Callable[[Exception, bytes], None],
-        generation: int = GENERATION,
         numbers: Mapping[bytes, int] | None = None,
     ) -> None:
         self.has_short_cut = True  # what is kept may be sent without asking `respond`
         self.tally = tally
         self.meter = tally.meter(0, False, 4)
-        self.table = ReplyTable(generation)
+        self.table = ReplyTable()
         self.ready = False
         self._sites = {apex: site for site in sites for apex in site.zones}
         self._deciders: list[Decider] = []

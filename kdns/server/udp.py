@@ -63,13 +63,12 @@ _Origin = tuple[bytes, bytes]
 class _Buffers:
     """The memory of one batch: queries and replies, client addresses, control data, and headers that point there."""
 
-    def __init__(self, with_control: bool, batch: int = BATCH) -> None:
-        self._batch = batch
-        self.octets = mmap.mmap(-1, batch * STRIDE)
-        self.addresses = mmap.mmap(-1, batch * ADDRESS_OCTETS)
-        self.control = mmap.mmap(-1, batch * CONTROL_OCTETS)
-        self._iovecs = mmap.mmap(-1, batch * _IOVEC.size)
-        self._headers = mmap.mmap(-1, batch * _MMSGHDR.size)
+    def __init__(self, with_control: bool) -> None:
+        self.octets = mmap.mmap(-1, BATCH * STRIDE)
+        self.addresses = mmap.mmap(-1, BATCH * ADDRESS_OCTETS)
+        self.control = mmap.mmap(-1, BATCH * CONTROL_OCTETS)
+        self._iovecs = mmap.mmap(-1, BATCH * _IOVEC.size)
+        self._headers = mmap.mmap(-1, BATCH * _MMSGHDR.size)
         self.lengths = memoryview(self._iovecs).cast("L")  # iov_len of message i at 2 * i + 1
         self.sizes = memoryview(self._headers).cast("I")  # msg_len of message i at 16 * i + 14
         self._longs = memoryview(self._headers).cast("L")
@@ -100,7 +99,7 @@ class _Buffers:
     def _fill(self, with_control: bool) -> None:
         octets, addresses = _address_of(self.octets), _address_of(self.addresses)
         control, iovecs = _address_of(self.control), _address_of(self._iovecs)
-        for i in range(self._batch):
+        for i in range(BATCH):
             _IOVEC.pack_into(self._iovecs, i * _IOVEC.size, octets + i * STRIDE, BUFFER_OCTETS)
             where = (control + i * CONTROL_OCTETS, CONTROL_OCTETS) if with_control else (0, 0)
             _MMSGHDR.pack_into(

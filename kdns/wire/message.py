@@ -312,23 +312,18 @@ class _Reader:
 
 
 def build_query(
-    message_id: int,
-    question: bytes,
-    flags: int,
-    payload_octets: int = PAYLOAD_OCTETS,
-    dnssec_ok: bool = False,
-    options: bytes = b"",
+    message_id: int, question: bytes, flags: int, payload_octets: int = PAYLOAD_OCTETS, dnssec_ok: bool = False
 ) -> bytes:
     """A query for a question (name, type, class). flags: RD and CD, where wanted. payload_octets 0: without EDNS."""
     if not payload_octets:
         return _head(message_id, flags, 1, 0, 0, 0) + question
-    return _head(message_id, flags, 1, 0, 0, 1) + question + _opt(payload_octets, dnssec_ok, options)
+    return _head(message_id, flags, 1, 0, 0, 1) + question + _opt(payload_octets, dnssec_ok)
 
 
 @lru_cache(maxsize=16)
-def _opt(payload_octets: int, dnssec_ok: bool, options: bytes) -> bytes:
+def _opt(payload_octets: int, dnssec_ok: bool) -> bytes:
     """Of the OPT records that are sent there are few."""
-    return opt_record(payload_octets, 0, dnssec_ok, options)
+    return opt_record(payload_octets, 0, dnssec_ok)
 
 
 def body_of(data: bytes, measured: Layout) -> Body | None:
