@@ -56,25 +56,24 @@ class Passed(NamedTuple):
 class Passing(NamedTuple):
     """A server block that passes on all names in no zone.
 
-    limit: octets of its replies over UDP, opt: their OPT. zone: its number, for who counts. busy: the OPT of what is
-    not passed on, as too much is.
+    limit: octets of its replies over UDP, opt: their OPT. zone: its number, for who counts.
     """
 
     group: int
     limit: int
     opt: bytes
     zone: int
-    busy: bytes
 
     def ask(self, question: bytes, client: bytes) -> Ask:
         """Ask this folded question; whoever carries it gives it a number."""
         return Ask(0, self.group, question, RD_BIT, False, client)
 
-    def refusal(self, message: bytes, payload: int) -> Passed | None:
-        """The reply to a plain query that is not passed on; None where it does not fit."""
+    def refusal(self, message: bytes, payload: int, told: Told) -> Passed | None:
+        """The reply to a plain query that has no answer because of us; None where it does not fit."""
         end = len(message) - (OPT_OCTETS if payload else 0)
         head = message[:ID_OCTETS] + _header(QR_BIT | RD_BIT | RA_BIT | _SERVFAIL, (0, 0, 0), payload > 0)
-        reply = head + message[HEADER_OCTETS:end] + (self.busy if payload else b"")
+        opt = _refusal_opt(self.limit, told.ede, told.text) if payload else b""
+        reply = head + message[HEADER_OCTETS:end] + opt
         if len(reply) > min(payload or MIN_PAYLOAD_OCTETS, self.limit):
             return None
         qtype = _TYPES[message[end - _TAIL_OCTETS : end]]
@@ -99,13 +98,9 @@ class Passing(NamedTuple):
 _SERVFAIL = int(Rcode.SERVFAIL)
 
 
-def passing_of(group: int, limit: int, zone: int, why: Told) -> Passing:
-    """The block with this group, this cap on replies over UDP, and the number of its zone.
-
-    why: what is told of questions that are not passed on.
-    """
-    busy = opt_record(limit, 0, False, ede_option(why.ede, why.text))
-    return Passing(group, limit, opt_record(limit, 0, False), zone, busy)
+def passing_of(group: int, limit: int, zone: int) -> Passing:
+    """The block with this group, this cap on replies over UDP, and the number of its zone."""
+    return Passing(group, limit, opt_record(limit, 0, False), zone)
 
 
 def is_plain(question: bytes, size: int, payload: int) -> bool:
@@ -114,6 +109,11 @@ def is_plain(question: bytes, size: int, payload: int) -> bool:
     if size != HEADER_OCTETS + octets + (OPT_OCTETS if payload else 0):
         return False
     return question[-_TAIL_OCTETS:] in _TYPES and name_end(question, 0) == octets - _TAIL_OCTETS
+
+
+@lru_cache(maxsize=64)  # there are no more texts than reasons, and few limits
+def _refusal_opt(limit: int, ede: int, text: str) -> bytes:
+    return opt_record(limit, 0, False, ede_option(ede, text))
 
 
 @lru_cache(maxsize=256)

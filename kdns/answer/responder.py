@@ -28,7 +28,7 @@ from kdns.answer.case import (
 )
 from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.form import form_of
-from kdns.answer.outside import SHED, Asked, Outside, Pending
+from kdns.answer.outside import Asked, Outside, Pending
 from kdns.answer.passing import Passing, is_plain, passing_of
 from kdns.answer.replying import Replier, complete
 from kdns.answer.shape import Keys, form_key, keys_of, opt_of
@@ -39,13 +39,14 @@ from kdns.answer.transfer import Request, contents_of, is_current, is_known, kno
 from kdns.observe.tally import Making, Meter, Tally
 from kdns.wire.iana import RRClass, RRType
 from kdns.wire.name import ROOT, is_subdomain, suffixes
-from kdns.wire.outside import Ask, Told
+from kdns.wire.outside import Ask, Told, Unasked, is_unasked, unasked
 from kdns.wire.query import HEADER_OCTETS, RD_BIT, Query, parse_query
 from kdns.zone.model import Dependency, Zone
 
 if TYPE_CHECKING:
     from random import Random
 
+_CHANGED = unasked(Unasked.CHANGED)
 _TRANSFER_TAILS = tuple(b"\0" + bytes((rrtype, 0, RRClass.IN)) for rrtype in TRANSFERS)  # type and class
 
 
@@ -108,7 +109,7 @@ class Responder:
         sites = self._sites.values()
         self._zones = tuple({apex for site in sites for backend in site.backends for apex in backend.zones()})
         self._passing = {
-            apex: passing_of(site.group, site.max_udp_octets, self._replier.zone_number(apex), SHED)
+            apex: passing_of(site.group, site.max_udp_octets, self._replier.zone_number(apex))
             for apex, site in self._sites.items()
             if site.group is not None and site.passes_on
         }
@@ -212,15 +213,16 @@ class Responder:
 
         What takes care is answered as if it came now; should the zones have another mind by now, nothing fits.
         """
-        passed = passing.refusal(message, payload) if told is SHED else passing.reply(message, payload, told)
+        is_refusal = is_unasked(told)
+        passed = passing.refusal(message, payload, told) if is_refusal else passing.reply(message, payload, told)
         if passed is not None:
             meter.counts[self.tally.cell(passing.zone, passed.making)] += 1
             return passed.message
         outcome = self.respond(message, client, False, meter)
         if isinstance(outcome, Pending):
-            outcome = outcome.finish(told if outcome.ask == ask else SHED)
+            outcome = outcome.finish(told if outcome.ask == ask or is_refusal else _CHANGED)
         while isinstance(outcome, Pending):
-            outcome = outcome.finish(SHED)
+            outcome = outcome.finish(told if is_refusal else _CHANGED)
         return outcome
 
     def _keep_or_answer(

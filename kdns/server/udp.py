@@ -27,7 +27,7 @@ from time import perf_counter_ns
 from kdns.answer.case import Client
 from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.form import form_of
-from kdns.answer.outside import SHED, Pending
+from kdns.answer.outside import Pending
 from kdns.answer.replying import SERIAL_OCTETS
 from kdns.answer.responder import Responder
 from kdns.observe.sampling import NamespaceSampler
@@ -219,12 +219,14 @@ class UdpServer:
         passing = responder.passing(question, payload, size)
         if passing is None or outside is None:
             return None
-        i, message = base // STRIDE, self._buffers.octets[base : base + size]
+        i = base // STRIDE
         client = self._client(i)
         ask = passing.ask(question, client[0])
+        refusal, message = outside.refusal(ask), self._buffers.octets[base : base + size]
+        if refusal is not None:
+            return self._write(i, responder.passed(passing, ask, message, payload, client, self._meter.late, refusal))
         finish = partial(responder.passed, passing, ask, message, payload, client, self._meter.late)
-        if not outside.ask(ask, partial(self._pass_back, finish, self._buffers.origin(i), perf_counter_ns())):
-            return self._write(i, finish(SHED))
+        outside.ask(ask, partial(self._pass_back, finish, self._buffers.origin(i), perf_counter_ns()))
         self.waiting += 1
         return 0
 
