@@ -126,6 +126,23 @@ def test_without_room_or_forwarder_the_client_hears_so_at_once(served: Served, i
         assert server.udp.waiting == 0
 
 
+@pytest.mark.parametrize("qtype", ["HTTPS", 97])
+@pytest.mark.parametrize("edns", [b"", opt(), opt(options=option(COOKIE, bytes(8)))])
+def test_a_type_that_folds_to_another_is_asked_as_itself(
+    served: Served, outside: FakeOutside, qtype: str | int, edns: bytes
+) -> None:
+    message = query(mixed_case(WWW), qtype, ident=9, edns=edns)
+    with Server(served.responder, outside=outside) as server, client(server) as one:
+        ask(server, one, message)
+        [(asked, _)] = outside.asked
+        end = len(message) - len(edns)
+        assert asked.question == message[12 : end - 4].lower() + message[end - 4 : end]
+        outside.tell()
+        [reply] = receive_all(one)
+        assert reply[12:end] == message[12:end]
+        assert (Answer(reply).ident, Answer(reply).rcode) == (9, "NOERROR")
+
+
 @pytest.mark.parametrize("why", Unasked)
 @pytest.mark.parametrize("edns", [b"", opt(), opt(options=option(COOKIE, bytes(8)))])
 @pytest.mark.parametrize("is_late", [False, True])
