@@ -67,6 +67,10 @@ class Room(Generic[W]):
         heaviest = next(iter(levels[self._most]))
         return next(iter(self._waiting[heaviest]))
 
+    def is_prefetch(self, waiter: W) -> bool:
+        """Whether this is one of those."""
+        return waiter in self._prefetches
+
     def enter(self, client: bytes, waiter: W) -> None:
         """It waits from now on."""
         own = self._waiting.get(client)

@@ -88,10 +88,10 @@ class Resolver:
             self._from_upstream(group, key, worker, ask, now, out)
         return out
 
-    def shed_before(self, client: bytes, count: int) -> None:
-        """A worker has not passed on so many questions of a client, which had its share."""
+    def shed_before(self, client: bytes, reason: Shed, count: int) -> None:
+        """A worker has shed so many questions of a client. client: b"" for those it has not kept apart."""
         self.counts.asked += count
-        self.counts.shed[Shed.CLIENT] += count
+        self.counts.shed[reason] += count
         self.clients.asked(client, count)
         self.clients.shed(client, count)
 

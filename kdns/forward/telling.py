@@ -9,7 +9,7 @@ from kdns.forward.fairness import Shed
 from kdns.forward.reply import Answer
 from kdns.forward.values import CacheSpec
 from kdns.wire.iana import EDE, Rcode
-from kdns.wire.outside import NO_EDE, Source, Told
+from kdns.wire.outside import NO_EDE, Source, Told, Unasked, unasked
 from kdns.wire.query import RA_BIT
 
 _NOTHING = (b"", (0, 0, 0))
@@ -40,7 +40,7 @@ def failure(number: int, answer: Answer | None, is_cached: bool, keep: int) -> T
 
 def shed(number: int, reason: Shed) -> Told:
     """There is no room for the question."""
-    return _failed(number, Rcode.SERVFAIL, EDE.NETWORK_ERROR, _SHED[reason])
+    return unasked(_SHED[reason], number)
 
 
 def not_ours(number: int) -> Told:
@@ -62,9 +62,9 @@ def _failed(number: int, rcode: int, why: int, text: str, keep: int = 0) -> Told
     return Told(number, rcode, RA_BIT, *_NOTHING, keep=keep, source=Source.FAILURE, ede=why, text=text)
 
 
-_SHED: dict[Shed, str] = {
-    Shed.CLIENT: "too many queries of this client",
-    Shed.FULL: "too many queries",
-    Shed.PREFETCH: "too many queries",
-    Shed.MAX_CONCURRENT: "max_concurrent queries are on their way",
+_SHED: dict[Shed, Unasked] = {
+    Shed.CLIENT: Unasked.CLIENT,
+    Shed.FULL: Unasked.FULL,
+    Shed.PREFETCH: Unasked.FULL,
+    Shed.MAX_CONCURRENT: Unasked.MAX_CONCURRENT,
 }
