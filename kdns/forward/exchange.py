@@ -80,8 +80,14 @@ class Exchange:
 
     def start(self, flight: Flight, now: float, out: list[Action]) -> Outcome | None:
         """Ask the first upstream."""
-        flight.route.broken += all(one.rank is Rank.DOWN for one in flight.route.upstreams)
-        return self._next(flight, now, out)
+        route = flight.route
+        if route.is_down:
+            route.broken += 1
+        upstream = route.choice.next(())
+        if upstream is None:
+            return self._next(flight, now, out)
+        self._ask(flight, upstream, now, out)
+        return None
 
     def replied(self, token: int, reply: bytes, now: float, out: list[Action]) -> Outcome | None:
         """An upstream's reply to a message, found to be to it."""
@@ -172,17 +178,20 @@ class Exchange:
         """Ask the next upstream, or end if there is no use in it. is_late: those that were asked had their time."""
         upstream = self._choose(flight, is_late)
         if upstream is not None:
-            if not flight.sends and upstream.rank is _DOWN:  # and so are all others
-                flight.hurry(now + DOWN_PATIENCE)
-            flight.tried.append(upstream.index)
-            flight.unanswered += 1
-            self._send(flight, upstream, upstream.care.transport, now, out, upstream.takes_edns(now))
+            self._ask(flight, upstream, now, out)
             return None
         if flight.refusal is not None and (is_late or not flight.tokens):
             return self._settle(flight, flight.refusal, now, out)
         if flight.tokens:
             return None
         return self._pause(flight, now, out)
+
+    def _ask(self, flight: Flight, upstream: Upstream, now: float, out: list[Action]) -> None:
+        if not flight.sends and upstream.rank is _DOWN:  # and so are all others
+            flight.hurry(now + DOWN_PATIENCE)
+        flight.tried.append(upstream.index)
+        flight.unanswered += 1
+        self._send(flight, upstream, upstream.care.transport, now, out, upstream.takes_edns(now))
 
     def _choose(self, flight: Flight, is_late: bool) -> Upstream | None:
         if _has_tried_enough(flight):
