@@ -81,9 +81,9 @@ class Exchange:
     def start(self, flight: Flight, now: float, out: list[Action]) -> Outcome | None:
         """Ask the first upstream."""
         route = flight.route
-        if route.is_down:
-            route.broken += 1
         upstream = route.choice.next(())
+        if upstream is None or upstream.rank is _DOWN:  # one that is down is asked if all are
+            route.broken += route.is_down
         if upstream is None:
             return self._next(flight, now, out)
         self._ask(flight, upstream, now, out)
@@ -106,9 +106,9 @@ class Exchange:
                 attempt.upstream.took_edns(answer.has_opt)
         elif answer is not None and flight.dnssec_ok:
             answer = unkept(answer)
-        if answer is not None and answer.is_truncated and attempt.transport is _UDP:
-            return self._over_tcp(flight, attempt, now, out)
         if answer is None or answer.is_truncated:
+            if answer is not None and attempt.transport is _UDP:
+                return self._over_tcp(flight, attempt, now, out)
             self._note_malformed(flight, attempt.upstream)
             return self._next(flight, now, out)
         if answer.rcode in flight.route.failover:
@@ -319,7 +319,7 @@ class Exchange:
 
     def _settle(self, flight: Flight, answer: Answer, now: float, out: list[Action]) -> Outcome | None:
         """This is the answer, unless its `forward` line has the next one asked."""
-        if not flight.route.passes_on(answer):
+        if not flight.route.may_pass_on or not flight.route.passes_on(answer):
             return self._conclude(flight, answer, out)
         route = flight.group.route_after(flight.route, flight.question[:-4])
         if route is None or route.is_full:
@@ -331,13 +331,12 @@ class Exchange:
     def _conclude(self, flight: Flight, answer: Answer | None, out: list[Action]) -> Outcome:
         """It is over."""
         self._end(flight)
-        self._leave(flight, out)
+        if flight.tokens:
+            self._leave(flight, out)
         return Outcome(flight, answer or flight.useless)
 
     def _leave(self, flight: Flight, out: list[Action]) -> None:
         """Messages that are still out become orphans."""
-        if not flight.tokens:
-            return
         self._orphans.update(dict.fromkeys(flight.tokens))
         flight.tokens.clear()
         while len(self._orphans) > ORPHANS_MAX:

@@ -92,10 +92,7 @@ class Route:
     @property
     def is_down(self) -> bool:
         """Whether all its upstreams are."""
-        for one in self.upstreams:
-            if one.rank is not _DOWN:
-                return False
-        return True
+        return all(one.rank is _DOWN for one in self.upstreams)
 
     def covers(self, name: bytes) -> bool:
         """Whether `except` leaves it here; it is at or below the line's zone, whose own name always stays."""

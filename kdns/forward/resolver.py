@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from random import Random
 
 
-_PREFETCH = int(Purpose.PREFETCH)  # reading a member of an enumeration costs more than comparing it
+# Reading a member of an enumeration costs more than comparing it.
+_PREFETCH, _UPSTREAM = int(Purpose.PREFETCH), Source.UPSTREAM
 
 
 @dataclass(slots=True)
@@ -316,9 +317,11 @@ class Resolver:
             group.failures.forget(key)
             answer, keep = group.cache.store(key, answer, now)
             spec = group.cache.spec
-        for waiter in list(flight.waiters):
-            told = telling.fresh(waiter.number, answer, Source.UPSTREAM, keep, spec)
-            self._dismiss(waiter, told, out)
+        waiters, flight.waiters = flight.waiters, {}
+        for waiter in waiters:
+            self._room.leave(waiter.client, waiter)
+            if waiter.worker is not None:
+                out.append(Tell(waiter.worker, telling.fresh(waiter.number, answer, _UPSTREAM, keep, spec)))
 
     def _disappoint(self, flight: Flight, answer: Answer | None, now: float, out: list[Action]) -> None:
         self.counts.failed += 1
