@@ -18,7 +18,10 @@ _NOTHING = (b"", (0, 0, 0))
 def fresh(number: int, answer: Answer, source: Source, keep: int = 0, cache: CacheSpec | None = None) -> Told:
     """An answer that a worker may keep for `keep` seconds, as the `cache` line says."""
     hits, keeps_ttls = (cache.prefetch_hits, cache.keeps_ttls) if cache is not None and keep else (0, False)
-    return _told(number, answer, keep, hits, source, keeps_ttls=keeps_ttls)
+    return Told(
+        number, answer.rcode, answer.flags, answer.body, answer.counts, answer.ttl_at, answer.ttls, keep, hits,
+        source, NO_EDE, "", keeps_ttls,
+    )  # fmt: skip
 
 
 def stale(number: int, answer: Answer) -> Told:
@@ -49,12 +52,11 @@ def not_ours(number: int) -> Told:
 
 
 def _told(
-    number: int, answer: Answer, keep: int = 0, prefetch_hits: int = 0, source: Source = Source.UPSTREAM,
-    ede: int = NO_EDE, keeps_ttls: bool = False,
+    number: int, answer: Answer, keep: int = 0, source: Source = Source.UPSTREAM, ede: int = NO_EDE
 ) -> Told:
     return Told(
-        number, answer.rcode, answer.flags, answer.body, answer.counts, answer.ttl_at, answer.ttls, keep,
-        prefetch_hits, source, ede, "", keeps_ttls,
+        number, answer.rcode, answer.flags, answer.body, answer.counts, answer.ttl_at, answer.ttls, keep, 0,
+        source, ede,
     )  # fmt: skip
 
 
