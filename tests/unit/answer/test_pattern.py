@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdns.answer.pattern import MAX_INSTRUCTIONS, MAX_SUBJECT_CHARS, Pattern, PatternError
-from tests.support.counting import lines_run
+from tests.support.linework import lines_run
 
 
 def plainly(text: str, subject: str) -> tuple[str, ...] | None:

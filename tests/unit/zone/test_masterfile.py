@@ -9,7 +9,7 @@ import pytest
 from kdns.wire.iana import RRType
 from kdns.wire.name import from_text
 from kdns.zone.masterfile import MAX_INCLUDE_DEPTH, MasterFile, ZoneFileError, read
-from tests.support.counting import lines_run
+from tests.support.linework import lines_run
 from tests.support.zonetext import HEAD, lines, name
 
 ORIGIN = from_text("example.org")
