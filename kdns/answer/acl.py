@@ -16,34 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
-from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
-from kdns.wire.iana import Rcode
-from kdns.wire.name import suffixes
+from kdns.wire.iana import EDE, Rcode
+from kdns.wire.name import ROOT, suffixes
+from kdns.wire.rules import AclAction, AclRule
 
 _V4_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2
 _BITS = {4: 32, 16: 128}
-_BLOCKED, _FILTERED = 15, 17  # RFC 8914 sections 4.16 and 4.18
-
-
-class AclAction(Enum):
-    """What becomes of a query."""
-
-    ALLOW = "allow"
-    BLOCK = "block"
-    FILTER = "filter"
-    DROP = "drop"
-
-
-@dataclass(frozen=True, slots=True)
-class AclRule:
-    """For queries for these types from these networks; none is all."""
-
-    action: AclAction
-    types: frozenset[int] = frozenset()
-    networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +38,13 @@ class Verdict(NamedTuple):
     """What becomes of a query, and the zone of the `acl` that says so; the root's name where none does."""
 
     action: AclAction
-    zone: bytes = b"\0"
+    zone: bytes = ROOT
 
 
 # The rcode, EDE code and text with which a query is answered that is not allowed and not dropped.
 REPLIES: dict[AclAction, tuple[int, int, str]] = {
-    AclAction.BLOCK: (Rcode.REFUSED, _BLOCKED, "this server does not answer this client for this name and type"),
-    AclAction.FILTER: (Rcode.NOERROR, _FILTERED, "this server tells this client nothing of this name and type"),
+    AclAction.BLOCK: (Rcode.REFUSED, EDE.BLOCKED, "this server does not answer this client for this name and type"),
+    AclAction.FILTER: (Rcode.NOERROR, EDE.FILTERED, "this server tells this client nothing of this name and type"),
 }
 
 _ALLOWED = Verdict(AclAction.ALLOW)

@@ -17,7 +17,7 @@ from enum import Enum
 from struct import Struct
 from typing import NamedTuple
 
-from kdns.answer.acl import Acl, AclAction
+from kdns.answer.acl import Acl
 from kdns.answer.cookies import COOKIE_ROOM, Cookies, Standing
 from kdns.answer.ratelimit import Judgement, RateLimiter
 from kdns.answer.site import Site
@@ -25,6 +25,7 @@ from kdns.answer.spec import SiteSpec
 from kdns.wire.cookie import parse
 from kdns.wire.name import ROOT
 from kdns.wire.query import find_option
+from kdns.wire.rules import AclAction
 
 NSID_OPTION = 3  # RFC 5001 section 4
 _head = Struct(">2H").pack

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from kdns.answer.acl import REPLIES, AclAction
+from kdns.answer.acl import REPLIES
 from kdns.answer.case import BROKEN, Client
 from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.cookies import asks_for_cookie_alone
@@ -32,6 +32,7 @@ from kdns.wire.iana import Rcode
 from kdns.wire.message import layout
 from kdns.wire.outside import Told
 from kdns.wire.query import HEADER_OCTETS, Query, find_option, parse_query
+from kdns.wire.rules import AclAction
 from kdns.zone.model import Zone
 
 if TYPE_CHECKING:
@@ -69,10 +70,9 @@ class GuardedResponder(Responder):
         rng: Random,
         serial_cell: Callable[[Zone], list[bytes]],
         on_failure: Callable[[Exception, bytes], None],
-        generation: int,
         numbers: Mapping[bytes, int] | None = None,
     ) -> None:
-        super().__init__(sites, tally, rng, serial_cell, on_failure, generation, numbers)
+        super().__init__(sites, tally, rng, serial_cell, on_failure, numbers)
         self.guard = guard
         self.has_short_cut = not guard.is_strict
 

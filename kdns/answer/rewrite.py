@@ -13,16 +13,14 @@ names below that name, names in RDATA and, for a suffix, every name with the new
 `answer value` are expressions for owners and for names in RDATA. A name that would not be one stays as it is.
 
 A rule that makes something that is no name (a label of 64 octets) ends in SERVFAIL, and `failure` says why.
-Not here: whether an expression is safe to search for, and means what it means in Go (whoever reads the
-configuration), messages of upstreams (their records come as rrsets too), which EDNS options a query had.
+Not here: the rules as values (kdns.wire.rules), whether an expression means here what it means in Go (whoever reads
+the configuration), messages of upstreams (their records come as rrsets too).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from typing import NamedTuple
 
@@ -30,120 +28,27 @@ from kdns.answer.pattern import Pattern
 from kdns.wire.iana import RRClass, RRType
 from kdns.wire.name import InvalidName, from_text, to_text
 from kdns.wire.rdata import name_at
+from kdns.wire.rules import (
+    AnswerField,
+    AnswerRewrite,
+    ClassRewrite,
+    CnameRewrite,
+    EdnsRemoval,
+    MatchKind,
+    NameMatch,
+    NameRewrite,
+    RcodeRewrite,
+    RewriteRule,
+    TtlRewrite,
+    TypeRewrite,
+)
 from kdns.zone.model import Denial, Lookup
 from kdns.zone.rrset import RRset
-
-
-class MatchKind(Enum):
-    """How a name is compared."""
-
-    EXACT = "exact"
-    PREFIX = "prefix"
-    SUFFIX = "suffix"
-    SUBSTRING = "substring"
-    REGEX = "regex"
-
-
-@dataclass(frozen=True, slots=True)
-class NameMatch:
-    """Which names. pattern: lower case and with the last dot, but for a regular expression."""
-
-    kind: MatchKind
-    pattern: str
-
-
-class AnswerField(Enum):
-    """Which names of a reply's records."""
-
-    NAME = "name"  # owners
-    VALUE = "value"  # those in RDATA
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerRewrite:
-    """A regular expression for names of the reply, and what to make of them, `{1}` for a group."""
-
-    field: AnswerField
-    pattern: str
-    to: str
-
-
-@dataclass(frozen=True, slots=True)
-class NameRewrite:
-    """What was matched becomes `to`; all of the name, by a regular expression, and `{1}` is a group of it.
-
-    is_auto: names of the reply are rewritten back; it always is so with an exact match. stop: no further rule.
-    """
-
-    match: NameMatch
-    to: str
-    is_auto: bool = False
-    answers: tuple[AnswerRewrite, ...] = ()
-    stop: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class TypeRewrite:
-    """One QTYPE becomes another."""
-
-    old: int
-    new: int
-    stop: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ClassRewrite:
-    """One QCLASS becomes another."""
-
-    old: int
-    new: int
-    stop: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class TtlRewrite:
-    """TTLs in replies for these names are brought between two bounds, in seconds."""
-
-    match: NameMatch
-    minimum: int
-    maximum: int
-    stop: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class RcodeRewrite:
-    """One rcode in replies for these names becomes another."""
-
-    match: NameMatch
-    old: int
-    new: int
-    stop: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class CnameRewrite:
-    """A CNAME with such a target leads to `to` instead; see Reverter.redirected."""
-
-    match: NameMatch
-    to: str
-    stop: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class EdnsRemoval:
-    """The query is taken to have no EDNS option of this code."""
-
-    code: int
-    stop: bool = True
-
-
-RewriteRule = NameRewrite | TypeRewrite | ClassRewrite | TtlRewrite | RcodeRewrite | CnameRewrite | EdnsRemoval
 
 
 class Rewritten(NamedTuple):
     """A question as rewritten, and how to make the reply one to the question that was asked.
 
-    removed_options: EDNS options that the query is taken not to have.
     failure: why there is no question to answer, but SERVFAIL; "" if there is.
     """
 
@@ -151,7 +56,6 @@ class Rewritten(NamedTuple):
     qtype: int
     qclass: int
     reverter: Reverter
-    removed_options: frozenset[int] = frozenset()
     failure: str = ""
 
 
@@ -187,7 +91,6 @@ class Rewriter:
         """Rewrite a question, its name folded; None if no rule holds."""
         question = _Question(to_text(qname), qtype, qclass)
         steps: list[_Step] = []
-        removed: set[int] = set()
         holds = False
         for rule, stop in self._rules:
             outcome = rule(question)
@@ -196,10 +99,9 @@ class Rewriter:
             holds = True
             question = outcome.question
             steps[:0] = outcome.steps
-            removed |= outcome.removed
             if stop:
                 break
-        return _rewritten(qname, question, tuple(steps), frozenset(removed)) if holds else None
+        return _rewritten(qname, question, tuple(steps)) if holds else None
 
 
 _EVERY_NAME = NameMatch(MatchKind.SUFFIX, "")
@@ -223,13 +125,13 @@ def _may_match_below(match: NameMatch, apex: str) -> bool:
     return True
 
 
-def _rewritten(asked: bytes, question: _Question, steps: tuple[_Step, ...], removed: frozenset[int]) -> Rewritten:
+def _rewritten(asked: bytes, question: _Question, steps: tuple[_Step, ...]) -> Rewritten:
     try:
         qname = from_text(question.name).lower()
     except InvalidName as error:
         failure = f"the question was rewritten to what is no name: {error}"
-        return Rewritten(asked, question.qtype, question.qclass, Reverter(()), removed, failure)
-    return Rewritten(qname, question.qtype, question.qclass, Reverter(steps), removed)
+        return Rewritten(asked, question.qtype, question.qclass, Reverter(()), failure)
+    return Rewritten(qname, question.qtype, question.qclass, Reverter(steps))
 
 
 # Rules, compiled
@@ -259,7 +161,6 @@ class _Outcome(NamedTuple):
 
     question: _Question
     steps: tuple[_Step, ...] = ()
-    removed: frozenset[int] = frozenset()
 
 
 _Rule = Callable[[_Question], _Outcome | None]
@@ -317,8 +218,9 @@ def _cname_rule(rule: CnameRewrite) -> _Rule:
     return lambda question: _Outcome(question, (_Step(cname=redirect),))
 
 
-def _edns_rule(rule: EdnsRemoval) -> _Rule:
-    return lambda question: _Outcome(question, removed=frozenset((rule.code,)))
+def _edns_rule(_rule: EdnsRemoval) -> _Rule:
+    """Holds for every question and does nothing: no option of a client is sent on, taken away or not."""
+    return _Outcome
 
 
 def _reply_rule(match: NameMatch, step: _Step) -> _Rule:

@@ -13,9 +13,9 @@ from itertools import accumulate
 from kdns.answer.acl import AclSpec
 from kdns.answer.autopath import AutopathSpec
 from kdns.answer.chaos import ChaosSpec
-from kdns.answer.rewrite import RewriteRule
 from kdns.answer.template import TemplateSpec
 from kdns.answer.transfer import TransferSpec
+from kdns.wire.rules import RewriteRule
 from kdns.zone.cluster import PodNames
 from kdns.zone.hosts import HostsSpec
 

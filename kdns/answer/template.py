@@ -5,10 +5,7 @@ in the name's text (folded, with the last dot) answers; without expressions it a
 is found ends in SERVFAIL, unless `fallthrough` covers the name: then the next template is asked, and after the last
 one whatever follows. A question for ANY suits templates of every type, as in CoreDNS.
 
-Gaps in records, all that there is of Go's template language here:
-    {{ .Name }} {{ .Type }} {{ .Class }} {{ .Zone }}    the question, and the zone of the template that it is in
-    {{ index .Match 1 }} {{ .Group.1 }} {{ .Group.x }}  groups of the expression; number 0 is the whole match
-    {{ parseInt .Group.x 16 8 }}                        digits of a base, of a number of bits at most, in decimal
+What gaps in records there are, kdns.zone.gaps says; `{{ .Zone }}` is the zone of the template that the name is in.
 A name may hold any octets, but its text has no character that ends a word of a zone file unescaped.
 
 A record is read when it is whole: by `parse`, for which the caller has a reader of zone files. What it refuses, or
@@ -22,12 +19,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from kdns.answer.pattern import Pattern
 from kdns.wire.iana import EDE, Rcode, RRClass, RRType, type_text
 from kdns.wire.name import suffixes, to_text
+from kdns.zone.gaps import Field, Gap, Number, Value, parse_gaps
 from kdns.zone.model import Lookup
 from kdns.zone.rrset import RRset
 
@@ -37,10 +35,6 @@ RECORDS_KEPT = 1024
 ANSWERS_KEPT = 4096
 
 ParseRecord = Callable[[str], RRset]  # the text of one record to an rrset of it; ValueError for what is none
-
-
-class TemplateError(ValueError):
-    """A record's text with a gap that nothing is known to stand in; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +65,7 @@ class Templated(NamedTuple):
 
 
 class Templates:
-    """The templates of one site, in order. Raises TemplateError, or PatternError for an expression that is none."""
+    """The templates of one site, in order. Raises GapError, or PatternError for an expression that is none."""
 
     def __init__(self, specs: Iterable[TemplateSpec], parse: ParseRecord) -> None:
         kept = lru_cache(RECORDS_KEPT)(parse)
@@ -112,7 +106,7 @@ class _Values(NamedTuple):
     qtype: int
     qclass: int
     zone: bytes
-    groups: dict[str, str]
+    groups: dict[int | str, str]
 
 
 class _Template:
@@ -134,14 +128,14 @@ class _Template:
             return None
         return next((name for name in ancestors if name in self.zones), None)
 
-    def search(self, text: str) -> dict[str, str] | None:
+    def search(self, text: str) -> dict[int | str, str] | None:
         """The groups of the first expression that is found in a name's text."""
         if not self._patterns:
-            return {"0": text}
+            return {0: text}
         for pattern in self._patterns:
             found = pattern.search(text)
             if found is not None:
-                groups = {str(number): group for number, group in enumerate(found)}
+                groups: dict[int | str, str] = dict(enumerate(found))
                 return groups | {name: found[number] for name, number in pattern.names.items()}
         return None
 
@@ -193,11 +187,6 @@ def _rrsets(records: Iterable[RRset]) -> tuple[RRset, ...]:
 
 _Part = str | Callable[[_Values], str]
 
-_GAP = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
-_FIELD = re.compile(r"\.(Name|Type|Class|Zone)")
-_INDEX = re.compile(r"index \.Match ([0-9]{1,2})")
-_GROUP = re.compile(r"\.Group\.([A-Za-z0-9_]+)|index \.Group \"([A-Za-z0-9_]+)\"")
-_PARSE_INT = re.compile(r"parseInt (.+) ([0-9]{1,2}) ([0-9]{1,2})")
 _DIGITS = re.compile(r"[0-9A-Za-z]+")  # not the signs, spaces and underscores that `int` takes too
 
 _CLASSES: frozenset[int] = frozenset(RRClass)
@@ -210,47 +199,22 @@ _FIELDS: dict[str, Callable[[_Values], str]] = {
 
 
 def _compile(text: str) -> tuple[_Part, ...]:
-    parts: list[_Part] = []
-    at = 0
-    for gap in _GAP.finditer(text):
-        parts += [text[at : gap.start()], _expression(gap[1])]
-        at = gap.end()
-    rest = text[at:]
-    if "{{" in rest or "}}" in rest:
-        raise TemplateError(f"a `{{{{` without its `}}}}`, or the other way round, in {text!r}")
-    return (*parts, rest)
+    return tuple(_filler(part.value) if isinstance(part, Gap) else part for part in parse_gaps(text))
 
 
-def _expression(text: str) -> Callable[[_Values], str]:
-    """What stands in a gap."""
-    text = " ".join(text.split())
-    if field := _FIELD.fullmatch(text):
-        return _FIELDS[field[1]]
-    if index := _INDEX.fullmatch(text):
-        return lambda values: _group(values, str(int(index[1])))
-    if group := _GROUP.fullmatch(text):
-        return lambda values: _group(values, group[1] or group[2])
-    if number := _PARSE_INT.fullmatch(text):
-        return _parsed_int(number[1], int(number[2]), int(number[3]))
-    raise TemplateError(
-        f"{{{{ {text} }}}} is not known here: .Name, .Type, .Class, .Zone, .Group.NAME, index .Match NUMBER "
-        "and parseInt VALUE BASE BITS are"
-    )
+def _filler(value: Value) -> Callable[[_Values], str]:
+    """What fills a gap."""
+    if isinstance(value, Number):
+        return partial(_decimal, value, _filler(value.digits))
+    return _FIELDS[value.name] if isinstance(value, Field) else partial(_group, value.key)
 
 
-def _parsed_int(value: str, base: int, bits: int) -> Callable[[_Values], str]:
-    inner = _expression(value.removeprefix("(").removesuffix(")"))
-    if not 2 <= base <= 36 or not 1 <= bits <= 64:
-        raise TemplateError(f"parseInt takes a base from 2 to 36 and up to 64 bits, not {base} and {bits}")
-
-    def parse(values: _Values) -> str:
-        digits = inner(values)
-        number = _number(digits, base)
-        if number is None or number >> bits:
-            raise ValueError(f"{digits!r} is no number of {bits} bits")
-        return str(number)
-
-    return parse
+def _decimal(number: Number, filler: Callable[[_Values], str], values: _Values) -> str:
+    digits = filler(values)
+    found = _number(digits, number.base)
+    if found is None or found >> number.bits:
+        raise ValueError(f"{digits!r} is no number of {number.bits} bits")
+    return str(found)
 
 
 def _number(digits: str, base: int) -> int | None:
@@ -260,11 +224,11 @@ def _number(digits: str, base: int) -> int | None:
         return None
 
 
-def _group(values: _Values, name: str) -> str:
+def _group(key: int | str, values: _Values) -> str:
     try:
-        return values.groups[name]
+        return values.groups[key]
     except KeyError:
-        raise ValueError(f"the expression has no group {name}") from None
+        raise ValueError(f"the expression has no group {key}") from None
 
 
 def _fill(parts: tuple[_Part, ...], values: _Values) -> str:

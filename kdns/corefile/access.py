@@ -20,10 +20,11 @@ from kdns.corefile.errors import CorefileError
 from kdns.corefile.lexer import Token
 from kdns.corefile.mnemonics import parse_type, type_word
 from kdns.corefile.model import is_address
-from kdns.corefile.options import Option, fold_body, some_arguments
+from kdns.corefile.options import Option, fold_body, some_arguments, with_options
 from kdns.corefile.parser import Statement
-from kdns.corefile.plugins import DNS_PORT, Acl, AclAction, AclRule, Transfer
-from kdns.corefile.zones import parse_port, parse_zones, zone_text
+from kdns.corefile.plugins import DNS_PORT, Acl, Transfer
+from kdns.corefile.zones import parse_port, parse_zones, zone_words
+from kdns.wire.rules import AclAction, AclRule
 
 EVERYBODY = "*"
 _SECTIONS = ("type", "net")
@@ -40,7 +41,7 @@ def parse_acl(statement: Statement, block_zones: tuple[bytes, ...]) -> Acl:
 
 def print_acl(acl: Acl, block_zones: tuple[bytes, ...]) -> list[str]:
     """The lines of the directive."""
-    return [f"{_head('acl', acl.zones, block_zones)} {{", *(f"    {_rule_text(rule)}" for rule in acl.rules), "}"]
+    return with_options(" ".join(["acl", *zone_words(acl.zones, block_zones)]), map(_rule_text, acl.rules))
 
 
 def parse_transfer(statement: Statement, block_zones: tuple[bytes, ...]) -> Transfer:
@@ -54,12 +55,8 @@ def parse_transfer(statement: Statement, block_zones: tuple[bytes, ...]) -> Tran
 
 def print_transfer(transfer: Transfer, block_zones: tuple[bytes, ...]) -> list[str]:
     """The lines of the directive."""
-    targets = " ".join(["to", *map(write, transfer.to)])
-    return [f"{_head('transfer', transfer.zones, block_zones)} {{", f"    {targets}", "}"]
-
-
-def _head(name: str, zones: tuple[bytes, ...], block_zones: tuple[bytes, ...]) -> str:
-    return name if zones == block_zones else " ".join([name, *map(zone_text, zones)])
+    head = " ".join(["transfer", *zone_words(transfer.zones, block_zones)])
+    return with_options(head, [" ".join(["to", *map(write, transfer.to)])])
 
 
 def _rule(acl: Acl, statement: Statement) -> Acl:

@@ -13,7 +13,7 @@ from kdns.corefile.errors import CorefileError
 from kdns.corefile.options import some_arguments
 from kdns.corefile.parser import Statement
 from kdns.corefile.plugins import Autopath
-from kdns.corefile.zones import parse_zones, zone_text
+from kdns.corefile.zones import parse_zones, zone_words
 
 FROM_KUBERNETES = "@kubernetes"
 
@@ -31,6 +31,5 @@ def parse_autopath(statement: Statement, block_zones: tuple[bytes, ...]) -> Auto
 
 def print_autopath(autopath: Autopath, block_zones: tuple[bytes, ...]) -> list[str]:
     """The line of the directive."""
-    zones = [] if autopath.zones == block_zones else map(zone_text, autopath.zones)
     source = FROM_KUBERNETES if autopath.from_kubernetes else write(autopath.resolv_conf)
-    return [" ".join(["autopath", *zones, source])]
+    return [" ".join(["autopath", *zone_words(autopath.zones, block_zones), source])]

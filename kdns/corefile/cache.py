@@ -26,11 +26,12 @@ from kdns.corefile.options import (
     Option,
     choice,
     duration,
+    flag,
     fold_body,
-    no_arguments,
     number,
     one_argument,
     some_arguments,
+    with_options,
 )
 from kdns.corefile.parser import Statement
 from kdns.corefile.plugins import (
@@ -83,9 +84,9 @@ def print_cache(cache: Cache, block_zones: tuple[bytes, ...]) -> list[str]:
     has_one_ttl = cache.success_ttl == cache.denial_ttl
     words = [str(cache.success_ttl)] if has_one_ttl else []
     words += [] if cache.zones == block_zones else map(_zone_word, cache.zones)
-    options = [f"    {line}" for write_option in _PRINTERS for line in write_option(cache)]
+    options = [line for write_option in _PRINTERS for line in write_option(cache)]
     head = " ".join(["cache", *words])
-    return [f"{head} {{", *options, "}"] if options else [head]
+    return with_options(head, options)
 
 
 def _zone_word(zone: bytes) -> str:
@@ -106,7 +107,7 @@ def _denial(value: Cache, statement: Statement) -> Cache:
 
 def _limits(statement: Statement, ttl: int) -> tuple[int, int, int]:
     """CAPACITY, TTL (without one it is as before) and MINTTL."""
-    capacity, *rest = _at_most(3, statement, "CAPACITY [TTL [MINTTL]]")
+    capacity, *rest = _at_most_three(statement, "CAPACITY [TTL [MINTTL]]")
     ttl = number(rest[0], 1, MAX_TTL) if rest else ttl
     min_ttl = number(rest[1], 0, MAX_TTL) if len(rest) > 1 else 0
     if min_ttl > ttl:
@@ -114,15 +115,15 @@ def _limits(statement: Statement, ttl: int) -> tuple[int, int, int]:
     return max(MIN_CAPACITY, number(capacity, 0, MAX_CAPACITY)), ttl, min_ttl
 
 
-def _at_most(count: int, statement: Statement, what: str) -> tuple[Token, ...]:
+def _at_most_three(statement: Statement, what: str) -> tuple[Token, ...]:
     arguments = some_arguments(statement, what)
-    if len(arguments) > count:
-        raise CorefileError(arguments[count].position, f"`{statement.name.text}` takes {what}")
+    if len(arguments) > 3:
+        raise CorefileError(arguments[3].position, f"`{statement.name.text}` takes {what}")
     return arguments
 
 
 def _prefetch(value: Cache, statement: Statement) -> Cache:
-    amount, *rest = _at_most(3, statement, "AMOUNT [DURATION [PERCENTAGE%]]")
+    amount, *rest = _at_most_three(statement, "AMOUNT [DURATION [PERCENTAGE%]]")
     return replace(
         value,
         prefetch_amount=number(amount, 0, MAX_AMOUNT),
@@ -138,7 +139,7 @@ def _percent(argument: Token) -> int:
 
 
 def _serve_stale(value: Cache, statement: Statement) -> Cache:
-    arguments = statement.arguments and _at_most(3, statement, "[DURATION [immediate|verify [TIMEOUT]]]")
+    arguments = statement.arguments and _at_most_three(statement, "[DURATION [immediate|verify [TIMEOUT]]]")
     stale_ns = duration(arguments[0]) if arguments else DEFAULT_STALE_NS
     is_verified = len(arguments) > 1 and choice(arguments[1], _Refresh) is _Refresh.VERIFY
     timeout_ns = DEFAULT_VERIFY_TIMEOUT_NS
@@ -165,11 +166,6 @@ def _disable(value: Cache, statement: Statement) -> Cache:
     if choice(kind, _Kind) is _Kind.SUCCESS:
         return replace(value, disabled_success=tuple(dict.fromkeys([*value.disabled_success, *zones])))
     return replace(value, disabled_denial=tuple(dict.fromkeys([*value.disabled_denial, *zones])))
-
-
-def _keepttl(value: Cache, statement: Statement) -> Cache:
-    no_arguments(statement)
-    return replace(value, keepttl=True)
 
 
 def _print_limits(name: str, capacity: int, ttl: int, default_ttl: int, min_ttl: int) -> list[str]:
@@ -217,7 +213,7 @@ _OPTIONS: dict[str, Option[Cache]] = {
     "serve_stale": Option(_serve_stale),
     "servfail": Option(_servfail),
     "disable": Option(_disable, repeats=True),
-    "keepttl": Option(_keepttl),
+    "keepttl": flag(lambda value: replace(value, keepttl=True)),
 }
 
 _PRINTERS: tuple[Callable[[Cache], list[str]], ...] = (

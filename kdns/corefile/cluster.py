@@ -27,17 +27,17 @@ from kdns.corefile.options import (
     Option,
     choice,
     duration,
+    flag,
     fold_body,
-    no_arguments,
     number,
     one_argument,
     some_arguments,
+    with_options,
 )
 from kdns.corefile.parser import Statement
 from kdns.corefile.plugins import TlsFiles
 from kdns.corefile.selector import Selector, SelectorError, parse_selector
-from kdns.corefile.zones import is_reverse, parse_zones, zone_text
-from kdns.wire.name import ROOT
+from kdns.corefile.zones import is_reverse, parse_fallthrough, parse_zones, print_fallthrough, zone_text
 
 MAX_TTL = 3600  # CoreDNS's own limit
 
@@ -84,20 +84,8 @@ def parse_kubernetes(statement: Statement, block_zones: tuple[bytes, ...]) -> Ku
 def print_kubernetes(kubernetes: Kubernetes) -> list[str]:
     """The lines of the directive, those of its braces indented."""
     head = " ".join(["kubernetes", *map(zone_text, kubernetes.zones)])
-    options = [f"    {line}" for write_option in _PRINTERS for line in write_option(kubernetes)]
-    return [f"{head} {{", *options, "}"] if options else [head]
-
-
-def parse_fallthrough(statement: Statement) -> tuple[bytes, ...]:
-    """The zones of a `fallthrough` line; without any, the root, which is everything."""
-    return parse_zones(statement.arguments) or (ROOT,)
-
-
-def print_fallthrough(zones: tuple[bytes, ...] | None) -> list[str]:
-    """The `fallthrough` line for these zones, if any."""
-    if zones is None:
-        return []
-    return ["fallthrough" if zones == (ROOT,) else " ".join(["fallthrough", *map(zone_text, zones)])]
+    options = [line for write_option in _PRINTERS for line in write_option(kubernetes)]
+    return with_options(head, options)
 
 
 def _refuse_contradictions(kubernetes: Kubernetes, given: dict[str, Position]) -> None:
@@ -192,16 +180,6 @@ def _pods(value: Kubernetes, statement: Statement) -> Kubernetes:
     return replace(value, pods=choice(argument, PodMode))
 
 
-def _endpoint_pod_names(value: Kubernetes, statement: Statement) -> Kubernetes:
-    no_arguments(statement)
-    return replace(value, endpoint_pod_names=True)
-
-
-def _noendpoints(value: Kubernetes, statement: Statement) -> Kubernetes:
-    no_arguments(statement)
-    return replace(value, noendpoints=True)
-
-
 def _ignore(value: Kubernetes, statement: Statement) -> Kubernetes:
     argument = one_argument(statement, "empty_service")
     if argument.text != "empty_service":
@@ -280,11 +258,11 @@ _OPTIONS: dict[str, Option[Kubernetes]] = {
     "apiserver_max_inflight": Option(_api_limit),
     "ttl": Option(_ttl),
     "pods": Option(_pods),
-    "endpoint_pod_names": Option(_endpoint_pod_names),
+    "endpoint_pod_names": flag(lambda value: replace(value, endpoint_pod_names=True)),
     "namespaces": Option(_namespaces, repeats=True),
     "namespace_labels": Option(_namespace_labels),
     "labels": Option(_labels),
-    "noendpoints": Option(_noendpoints),
+    "noendpoints": flag(lambda value: replace(value, noendpoints=True)),
     "ignore": Option(_ignore),
     "terminating": Option(_terminating),
     "fallthrough": Option(_fallthrough),

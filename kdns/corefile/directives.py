@@ -22,7 +22,7 @@ from kdns.corefile.admin import (
 )
 from kdns.corefile.autopath import parse_autopath, print_autopath
 from kdns.corefile.cache import parse_cache, print_cache
-from kdns.corefile.cluster import parse_fallthrough, parse_kubernetes, print_fallthrough, print_kubernetes
+from kdns.corefile.cluster import parse_kubernetes, print_kubernetes
 from kdns.corefile.duration import format_duration
 from kdns.corefile.environment import write
 from kdns.corefile.errors import CorefileError, nearest
@@ -34,12 +34,13 @@ from kdns.corefile.model import DEFAULT_BUFSIZE_OCTETS, Bind, ServerBlock, ZoneF
 from kdns.corefile.options import (
     Option,
     duration,
+    flag,
     fold,
     fold_body,
-    no_arguments,
     number,
     one_argument,
     some_arguments,
+    with_options,
 )
 from kdns.corefile.parser import Statement
 from kdns.corefile.refused import REFUSED
@@ -55,7 +56,7 @@ from kdns.corefile.single import (
     print_reload,
 )
 from kdns.corefile.template import parse_template, print_template
-from kdns.corefile.zones import parse_zones, zone_text
+from kdns.corefile.zones import parse_fallthrough, parse_zones, print_fallthrough, zone_text
 
 COREDNS_ORDER = (
     "root",
@@ -205,9 +206,7 @@ def _print_bind(block: ServerBlock) -> list[str]:
 
 def _print_one_bind(bind: Bind) -> list[str]:
     head = " ".join(["bind", *map(write, bind.addresses)])
-    if not bind.excluded:
-        return [head]
-    return [f"{head} {{", "    " + " ".join(["except", *map(write, bind.excluded)]), "}"]
+    return with_options(head, [" ".join(["except", *map(write, bind.excluded)])] if bind.excluded else [])
 
 
 def _loadbalance(block: ServerBlock, statement: Statement) -> ServerBlock:
@@ -263,8 +262,7 @@ def _print_files(block: ServerBlock) -> list[str]:
 def _print_file(file: ZoneFile) -> list[str]:
     head = " ".join(["file", write(file.path), *map(zone_text, file.zones)])
     reload = [] if file.reload_ns is None else [f"reload {format_duration(file.reload_ns)}"]
-    options = [f"    {line}" for line in [*reload, *print_fallthrough(file.fallthrough)]]
-    return [f"{head} {{", *options, "}"] if options else [head]
+    return with_options(head, [*reload, *print_fallthrough(file.fallthrough)])
 
 
 def _kubernetes(block: ServerBlock, statement: Statement) -> ServerBlock:
@@ -315,21 +313,6 @@ def _print_logs(block: ServerBlock) -> list[str]:
     return [line for log in block.log for line in print_log(log)]
 
 
-def _debug(block: ServerBlock, statement: Statement) -> ServerBlock:
-    no_arguments(statement)
-    return replace(block, debug=True)
-
-
-def _any(block: ServerBlock, statement: Statement) -> ServerBlock:
-    no_arguments(statement)
-    return replace(block, any=True)
-
-
-def _whoami(block: ServerBlock, statement: Statement) -> ServerBlock:
-    no_arguments(statement)
-    return replace(block, whoami=True)
-
-
 def _reload(block: ServerBlock, statement: Statement) -> ServerBlock:
     return replace(block, reload=parse_reload(statement))
 
@@ -375,7 +358,7 @@ def _rewrite(block: ServerBlock, statement: Statement) -> ServerBlock:
 
 
 def _print_rewrites(block: ServerBlock) -> list[str]:
-    return [line for rule in block.rewrite for line in print_rewrite(rule)]
+    return [line for rewrite in block.rewrite for line in print_rewrite(rewrite)]
 
 
 def _autopath(block: ServerBlock, statement: Statement) -> ServerBlock:
@@ -431,14 +414,16 @@ DIRECTIVES: dict[str, Directive] = {
     "nsid": Directive(Option(_nsid), _print_nsid),
     "bufsize": Directive(Option(_bufsize), _print_bufsize),
     "bind": Directive(Option(_bind, repeats=True, has_body=True), _print_bind),
-    "debug": Directive(Option(_debug), lambda block: ["debug"] if block.debug else []),
+    "debug": Directive(
+        flag(lambda block: replace(block, debug=True)), lambda block: ["debug"] if block.debug else []
+    ),
     "ready": Directive(Option(_ready, has_body=True), _print_ready),
     "health": Directive(Option(_health, has_body=True), _print_health),
     "prometheus": Directive(Option(_prometheus, has_body=True), _print_prometheus),
     "errors": Directive(Option(_errors, has_body=True), _print_errors),
     "log": Directive(Option(_log, repeats=True, has_body=True), _print_logs),
     "acl": Directive(Option(_acl, repeats=True, has_body=True), _print_acls),
-    "any": Directive(Option(_any), lambda block: ["any"] if block.any else []),
+    "any": Directive(flag(lambda block: replace(block, any=True)), lambda block: ["any"] if block.any else []),
     "chaos": Directive(Option(_chaos), _print_chaos),
     "loadbalance": Directive(Option(_loadbalance, has_body=True), _print_loadbalance),
     "cache": Directive(Option(_cache, has_body=True), _print_cache),
@@ -452,6 +437,8 @@ DIRECTIVES: dict[str, Directive] = {
     "file": Directive(Option(_file, repeats=True, has_body=True), _print_files),
     "loop": Directive(Option(_loop), lambda block: ["loop"] if block.loop else []),
     "forward": Directive(Option(_forward, repeats=True, has_body=True), _print_forwards),
-    "whoami": Directive(Option(_whoami), lambda block: ["whoami"] if block.whoami else []),
+    "whoami": Directive(
+        flag(lambda block: replace(block, whoami=True)), lambda block: ["whoami"] if block.whoami else []
+    ),
 }
 """Name to directive, in the order in which they act and are printed; a subsequence of COREDNS_ORDER."""

@@ -28,11 +28,12 @@ from kdns.corefile.options import (
     Option,
     choice,
     duration,
+    flag,
     fold_body,
-    no_arguments,
     number,
     one_argument,
     some_arguments,
+    with_options,
 )
 from kdns.corefile.parser import Statement
 from kdns.corefile.plugins import (
@@ -79,8 +80,8 @@ def print_forward(forward: Forward) -> list[str]:
     """The lines of the directive."""
     targets = [write(source if isinstance(source, str) else _upstream_text(source)) for source in forward.sources]
     head = " ".join(["forward", zone_text(forward.zone), *targets])
-    options = [f"    {line}" for write_option in _PRINTERS for line in write_option(forward)]
-    return [f"{head} {{", *options, "}"] if options else [head]
+    options = [line for write_option in _PRINTERS for line in write_option(forward)]
+    return with_options(head, options)
 
 
 def _from(argument: Token) -> bytes:
@@ -174,16 +175,6 @@ def _except(value: Forward, statement: Statement) -> Forward:
     return replace(value, excluded=tuple(dict.fromkeys([*value.excluded, *zones])))
 
 
-def _force_tcp(value: Forward, statement: Statement) -> Forward:
-    no_arguments(statement)
-    return replace(value, force_tcp=True)
-
-
-def _prefer_udp(value: Forward, statement: Statement) -> Forward:
-    no_arguments(statement)
-    return replace(value, prefer_udp=True)
-
-
 def _expire(value: Forward, statement: Statement) -> Forward:
     return replace(value, expire_ns=duration(one_argument(statement, "a duration")))
 
@@ -257,16 +248,6 @@ def _next(value: Forward, statement: Statement) -> Forward:
     return replace(value, next_rcodes=_rcodes(statement, value.next_rcodes))
 
 
-def _next_on_nodata(value: Forward, statement: Statement) -> Forward:
-    no_arguments(statement)
-    return replace(value, next_on_nodata=True)
-
-
-def _failfast(value: Forward, statement: Statement) -> Forward:
-    no_arguments(statement)
-    return replace(value, failfast_all_unhealthy=True)
-
-
 def _failover(value: Forward, statement: Statement) -> Forward:
     rcodes = _rcodes(statement, value.failover)
     if 0 in rcodes:
@@ -304,8 +285,8 @@ def _print_rcodes(name: str, rcodes: tuple[int, ...]) -> list[str]:
 
 _OPTIONS: dict[str, Option[Forward]] = {
     "except": Option(_except, repeats=True),
-    "force_tcp": Option(_force_tcp),
-    "prefer_udp": Option(_prefer_udp),
+    "force_tcp": flag(lambda value: replace(value, force_tcp=True)),
+    "prefer_udp": flag(lambda value: replace(value, prefer_udp=True)),
     "expire": Option(_expire),
     "max_idle_conns": Option(_max_idle),
     "max_fails": Option(_max_fails),
@@ -316,8 +297,8 @@ _OPTIONS: dict[str, Option[Forward]] = {
     "health_check": Option(_health_check),
     "max_concurrent": Option(_max_concurrent),
     "next": Option(_next, repeats=True),
-    "next_on_nodata": Option(_next_on_nodata),
-    "failfast_all_unhealthy_upstreams": Option(_failfast),
+    "next_on_nodata": flag(lambda value: replace(value, next_on_nodata=True)),
+    "failfast_all_unhealthy_upstreams": flag(lambda value: replace(value, failfast_all_unhealthy=True)),
     "failover": Option(_failover, repeats=True),
 }
 

@@ -17,13 +17,12 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address
 
-from kdns.corefile.cluster import parse_fallthrough, print_fallthrough
 from kdns.corefile.duration import format_duration
 from kdns.corefile.environment import write
 from kdns.corefile.errors import CorefileError, nearest
 from kdns.corefile.lexer import Token
 from kdns.corefile.model import is_address
-from kdns.corefile.options import Option, duration, fold, no_arguments, number, one_argument, some_arguments
+from kdns.corefile.options import Option, duration, flag, fold, number, one_argument, some_arguments, with_options
 from kdns.corefile.parser import Statement
 from kdns.corefile.plugins import (
     DEFAULT_HOSTS_PATH,
@@ -32,7 +31,7 @@ from kdns.corefile.plugins import (
     Hosts,
     HostsEntry,
 )
-from kdns.corefile.zones import parse_zones, zone_text
+from kdns.corefile.zones import parse_fallthrough, parse_zones, print_fallthrough, zone_text, zone_words
 from kdns.wire.name import InvalidName, from_text
 
 MAX_HOSTS_TTL = 65535  # CoreDNS's own limit
@@ -57,11 +56,10 @@ def parse_hosts(statement: Statement, block_zones: tuple[bytes, ...]) -> Hosts:
 
 def print_hosts(hosts: Hosts, block_zones: tuple[bytes, ...]) -> list[str]:
     """The lines of the directive."""
-    zones = [] if hosts.zones == block_zones else list(map(zone_text, hosts.zones))
+    zones = zone_words(hosts.zones, block_zones)
     path = [write(hosts.path)] if zones or hosts.path != DEFAULT_HOSTS_PATH else []
     head = " ".join(["hosts", *path, *zones])
-    options = [f"    {line}" for line in [*map(_entry_text, hosts.inline), *_option_lines(hosts)]]
-    return [f"{head} {{", *options, "}"] if options else [head]
+    return with_options(head, [*map(_entry_text, hosts.inline), *_option_lines(hosts)])
 
 
 def _option_lines(hosts: Hosts) -> list[str]:
@@ -106,11 +104,6 @@ def _ttl(value: Hosts, statement: Statement) -> Hosts:
     return replace(value, ttl=number(one_argument(statement, "seconds"), 1, MAX_HOSTS_TTL))
 
 
-def _no_reverse(value: Hosts, statement: Statement) -> Hosts:
-    no_arguments(statement)
-    return replace(value, no_reverse=True)
-
-
 def _reload(value: Hosts, statement: Statement) -> Hosts:
     return replace(value, reload_ns=duration(one_argument(statement, "a duration")))
 
@@ -119,15 +112,10 @@ def _fallthrough(value: Hosts, statement: Statement) -> Hosts:
     return replace(value, fallthrough=parse_fallthrough(statement))
 
 
-def _fallthrough_unsupported(value: Hosts, statement: Statement) -> Hosts:
-    no_arguments(statement)
-    return replace(value, fallthrough_unsupported=True)
-
-
 _OPTIONS: dict[str, Option[Hosts]] = {
     "ttl": Option(_ttl),
-    "no_reverse": Option(_no_reverse),
+    "no_reverse": flag(lambda value: replace(value, no_reverse=True)),
     "reload": Option(_reload),
     "fallthrough": Option(_fallthrough),
-    "fallthrough_unsupported": Option(_fallthrough_unsupported),
+    "fallthrough_unsupported": flag(lambda value: replace(value, fallthrough_unsupported=True)),
 }

@@ -15,7 +15,16 @@ from kdns.corefile.errors import CorefileError
 from kdns.corefile.lexer import Token
 from kdns.corefile.logformat import COMMON_LOG_FORMAT, expand_format, shorten_format
 from kdns.corefile.model import Consolidate, Errors, Log, LogLevel, ResponseClass
-from kdns.corefile.options import Option, choice, duration, fold_body, no_arguments, one_argument, some_arguments
+from kdns.corefile.options import (
+    Option,
+    choice,
+    duration,
+    flag,
+    fold_body,
+    one_argument,
+    some_arguments,
+    with_options,
+)
 from kdns.corefile.parser import Statement
 from kdns.corefile.zones import parse_zones, zone_text
 from kdns.wire.name import ROOT
@@ -57,15 +66,10 @@ def print_log(log: Log) -> list[str]:
     form = shorten_format(log.format)
     words = [zone_text(name) for name in log.names] + ([] if form == "{common}" else [write(form)])
     head = " ".join(["log"] if words == ["."] else ["log", *words])
-    options = [] if ResponseClass.ALL in log.classes else [f"    class {_class_words(log)}"]
+    options = [] if ResponseClass.ALL in log.classes else [f"class {_class_words(log)}"]
     if log.min_duration_ns is not None:
-        options.append(f"    minDuration {format_duration(log.min_duration_ns)}")
-    return [f"{head} {{", *options, "}"] if options else [head]
-
-
-def _stacktrace(errors: Errors, statement: Statement) -> Errors:
-    no_arguments(statement)
-    return replace(errors, stacktrace=True)
+        options.append(f"minDuration {format_duration(log.min_duration_ns)}")
+    return with_options(head, options)
 
 
 def _consolidate(errors: Errors, statement: Statement) -> Errors:
@@ -124,7 +128,7 @@ def _min_duration(log: Log, statement: Statement) -> Log:
 
 
 _ERRORS_OPTIONS: dict[str, Option[Errors]] = {
-    "stacktrace": Option(_stacktrace),
+    "stacktrace": flag(lambda errors: replace(errors, stacktrace=True)),
     "consolidate": Option(_consolidate, repeats=True),
 }
 _LOG_OPTIONS: dict[str, Option[Log]] = {

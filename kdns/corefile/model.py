@@ -26,7 +26,7 @@ from kdns.corefile.plugins import (
     Minimal,
     Nsid,
     Reload,
-    RewriteRule,
+    Rewrite,
     Template,
     TlsFiles,
     Transfer,
@@ -241,7 +241,7 @@ class ServerBlock:
     chaos: Chaos | None = None
     loadbalance: bool = False
     cache: Cache | None = None
-    rewrite: tuple[RewriteRule, ...] = ()
+    rewrite: tuple[Rewrite, ...] = ()
     autopath: Autopath | None = None
     minimal: Minimal | None = None
     templates: tuple[Template, ...] = ()

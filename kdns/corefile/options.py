@@ -1,7 +1,8 @@
 """Reading statements by a table: the same rules for the directives of a block and for the options of a directive.
 
 A table maps a name to an Option; applying one takes the value built so far and returns the next. Unknown names,
-options given twice and superfluous arguments are errors here and nowhere else.
+options given twice and superfluous arguments are errors here and nowhere else. Here, too: how a directive with its
+options is printed.
 """
 
 from __future__ import annotations
@@ -68,6 +69,22 @@ def fold_body(
         return CorefileError(option.position, message)
 
     return fold(start, statement.body or (), options, unknown)
+
+
+def flag(raised: Callable[[T], T]) -> Option[T]:
+    """An option that says all by being there; `raised` makes the value that has it."""
+
+    def apply(value: T, statement: Statement) -> T:
+        no_arguments(statement)
+        return raised(value)
+
+    return Option(apply)
+
+
+def with_options(head: str, options: Iterable[str]) -> list[str]:
+    """The lines of a directive with these options, which stand in braces, indented; without any there are none."""
+    lines = [f"    {option}" for option in options]
+    return [f"{head} {{", *lines, "}"] if lines else [head]
 
 
 def no_arguments(statement: Statement) -> None:

@@ -4,17 +4,18 @@ forward, cache, loop, reload, hosts, rewrite, template, autopath, acl, chaos, ns
 those of kdns.corefile.model: names of zones are folded wire names, values are immutable and compare by what they
 mean, defaults are CoreDNS's unless a comment says otherwise. Times are nanoseconds where the name ends in `_ns`,
 else seconds.
-Not here: how they are read and printed (a module for each); what they do.
+Not here: how they are read and printed (a module for each); the rules of rewrite and acl (kdns.wire.rules); what
+they do.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import IPv4Network, IPv6Network
 
 from kdns.corefile.errors import Position
 from kdns.wire.name import ROOT
+from kdns.wire.rules import AclRule, RewriteRule
 
 DNS_PORT = 53
 TLS_PORT = 853  # RFC 7858 section 3.1
@@ -205,135 +206,21 @@ class Hosts:
     position: Position = field(default=Position(), compare=False)
 
 
-class MatchKind(Enum):
-    """How a name is compared."""
-
-    EXACT = "exact"
-    PREFIX = "prefix"
-    SUFFIX = "suffix"
-    SUBSTRING = "substring"
-    REGEX = "regex"
-
-
 @dataclass(frozen=True, slots=True)
-class NameMatch:
-    """Which names: their text, lower case and with the last dot, is compared with `pattern`.
+class Rewrite:
+    """One `rewrite`."""
 
-    pattern: lower case and with the last dot too; but a regular expression is as written, checked to mean for
-    `re.search` with `re.ASCII` what it means in Go. It is not searched for with `re` (kdns.answer.pattern).
-    is_dot_added: the last dot was not written.
-    """
-
-    kind: MatchKind
-    pattern: str
-    is_dot_added: bool = field(default=False, compare=False)
-
-
-class AnswerField(Enum):
-    """What of the records in a reply is rewritten."""
-
-    NAME = "name"  # owner names alone
-    VALUE = "value"  # names in the RDATA of CNAME, DNAME, SOA, SRV, MX, NAPTR, NS alone
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerRewrite:
-    """`answer name FROM TO`, `answer value FROM TO`: a regular expression, and a text with `{1}` for its groups."""
-
-    field: AnswerField
-    pattern: str
-    to: str
-
-
-@dataclass(frozen=True, slots=True)
-class NameRewrite:
-    """`rewrite name`: the question's name becomes `to`; what was matched is replaced (all of it, by a regex).
-
-    to: lower case with the last dot; for a regex with `{0}`, `{1}`... for the match and its groups.
-    is_auto: the names of the reply are rewritten back; it always is so with an exact match. stop: no further rule.
-    """
-
-    match: NameMatch
-    to: str
-    is_auto: bool = False
-    answers: tuple[AnswerRewrite, ...] = ()
-    stop: bool = True
+    rule: RewriteRule
     position: Position = field(default=Position(), compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TypeRewrite:
-    """`rewrite type`: a question for one type becomes one for another."""
-
-    old: int
-    new: int
-    stop: bool = True
-    position: Position = field(default=Position(), compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class ClassRewrite:
-    """`rewrite class`: a question of one class becomes one of another."""
-
-    old: int
-    new: int
-    stop: bool = True
-    position: Position = field(default=Position(), compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TtlRewrite:
-    """`rewrite ttl`: the TTLs in replies for names that match are brought between two bounds, in seconds."""
-
-    match: NameMatch
-    minimum: int
-    maximum: int
-    stop: bool = True
-    position: Position = field(default=Position(), compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class RcodeRewrite:
-    """`rewrite rcode`: one rcode in replies for names that match becomes another."""
-
-    match: NameMatch
-    old: int
-    new: int
-    stop: bool = True
-    position: Position = field(default=Position(), compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class CnameRewrite:
-    """`rewrite cname`: a CNAME whose target matches leads to `to` instead, and so does the answer."""
-
-    match: NameMatch
-    to: str
-    stop: bool = True
-    position: Position = field(default=Position(), compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class EdnsRemoval:
-    """`rewrite edns0 ... unset`: this EDNS option of the query is taken away."""
-
-    code: int
-    stop: bool = True
-    position: Position = field(default=Position(), compare=False)
-
-
-RewriteRule = NameRewrite | TypeRewrite | ClassRewrite | TtlRewrite | RcodeRewrite | CnameRewrite | EdnsRemoval
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
     """One `template`: replies made of the question.
 
-    rrclass, rrtype: None for any. match: regular expressions, as in NameMatch, of which the first to match gives the
-    groups; none: every name. answer, authority, additional: records in the form of a zone file, in which
-    `{{ .Name }}`, `{{ .Type }}`, `{{ .Class }}`, `{{ .Zone }}`, `{{ index .Match 1 }}`, `{{ .Group.name }}` and
-    `{{ parseInt .Group.name 16 8 }}` stand for something, white space at either end of the braces or not; nothing
-    else is in `{{ }}`, and each group exists.
+    rrclass, rrtype: None for any. match: regular expressions, of which the first to match gives the groups; none:
+    every name. answer, authority, additional: records in the form of a zone file, with gaps (kdns.zone.gaps), of
+    which each group exists.
     extended_error: code and text (RFC 8914).
     fallthrough: zones in which a name that no expression matches goes on; None: it is SERVFAIL.
     """
@@ -359,24 +246,6 @@ class Autopath:
     resolv_conf: str = ""
     from_kubernetes: bool = False
     position: Position = field(default=Position(), compare=False)
-
-
-class AclAction(Enum):
-    """What becomes of a query."""
-
-    ALLOW = "allow"  # it is answered, and no further rule looked at
-    BLOCK = "block"  # REFUSED
-    FILTER = "filter"  # NOERROR, with nothing
-    DROP = "drop"  # silence
-
-
-@dataclass(frozen=True, slots=True)
-class AclRule:
-    """A line of `acl`: for queries for these types, from these networks; none is all. The first match decides."""
-
-    action: AclAction
-    types: frozenset[int] = frozenset()
-    networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

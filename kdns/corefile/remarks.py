@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 from kdns.corefile.model import Corefile
-from kdns.corefile.plugins import (
+from kdns.corefile.plugins import Rewrite
+from kdns.wire.rules import (
     CnameRewrite,
     MatchKind,
     NameMatch,
@@ -29,12 +30,13 @@ _SPECIAL = re.compile(r"[][.*+?(){}|^$\\]")
 
 def remarks(corefile: Corefile) -> tuple[str, ...]:
     """All of them, in the order of the text."""
-    rules = [rule for block in corefile.blocks for rule in block.rewrite]
-    return tuple(dict.fromkeys(remark for rule in rules if (remark := _never_meant(rule))))
+    rewrites = [rewrite for block in corefile.blocks for rewrite in block.rewrite]
+    return tuple(dict.fromkeys(remark for rewrite in rewrites if (remark := _never_meant(rewrite))))
 
 
-def _never_meant(rule: RewriteRule) -> str:
+def _never_meant(rewrite: Rewrite) -> str:
     """What is to be said of a rule; "" for nothing."""
+    rule = rewrite.rule
     if not isinstance(rule, NameRewrite | TtlRewrite | RcodeRewrite | CnameRewrite):
         return ""
     match = rule.match
@@ -42,8 +44,8 @@ def _never_meant(rule: RewriteRule) -> str:
         return ""
     kind, text = match.kind.value, match.pattern.removesuffix(".")
     return (
-        f"{rule.position}: `{kind} {text}` gets a last dot, as in CoreDNS: it holds only where a label ends with it;"
-        f" where more may follow, write `{_instead(rule, match)}`, else `{kind} {match.pattern}`"
+        f"{rewrite.position}: `{kind} {text}` gets a last dot, as in CoreDNS: it holds only where a label ends with"
+        f" it; where more may follow, write `{_instead(rule, match)}`, else `{kind} {match.pattern}`"
     )
 
 

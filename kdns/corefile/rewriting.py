@@ -9,7 +9,7 @@
     rewrite [stop|continue] edns0 local unset CODE | nsid unset | subnet unset
 
 The words may also stand in braces, a field and each `answer` on a line of its own; it is one rule all the same.
-In: statements. Out: plugins.RewriteRule, and back to lines.
+In: statements. Out: plugins.Rewrite, and back to lines.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ from kdns.corefile.mnemonics import (
 )
 from kdns.corefile.options import number
 from kdns.corefile.parser import Statement
-from kdns.corefile.plugins import (
-    MAX_TTL,
+from kdns.corefile.plugins import MAX_TTL, Rewrite
+from kdns.wire.name import InvalidName, from_text
+from kdns.wire.rules import (
     AnswerField,
     AnswerRewrite,
     ClassRewrite,
@@ -49,7 +50,6 @@ from kdns.corefile.plugins import (
     TtlRewrite,
     TypeRewrite,
 )
-from kdns.wire.name import InvalidName, from_text
 
 _MODES = {"stop": True, "continue": False}
 _KINDS = {kind.value: kind for kind in MatchKind}
@@ -61,7 +61,7 @@ _NO_SETTING = "kdns adds no options to queries, and sends none of a client's on:
 _NO_REVERT = "there is nothing to revert of an option that was taken away: leave `revert` out"
 
 
-def parse_rewrite(statement: Statement) -> RewriteRule:
+def parse_rewrite(statement: Statement) -> Rewrite:
     """`rewrite [MODE] FIELD ...`, in one line or in braces. Raises CorefileError."""
     words = _words(statement)
     is_stop = True
@@ -74,13 +74,13 @@ def parse_rewrite(statement: Statement) -> RewriteRule:
     read = _FIELDS.get(field.text.lower())
     if read is None:
         raise CorefileError(field.position, _unknown_field(field.text))
-    return replace(read(field, rest), stop=is_stop, position=statement.position)
+    return Rewrite(replace(read(field, rest), stop=is_stop), statement.position)
 
 
-def print_rewrite(rule: RewriteRule) -> list[str]:
+def print_rewrite(rewrite: Rewrite) -> list[str]:
     """The line of the directive."""
-    mode = [] if rule.stop else ["continue"]
-    return [" ".join(["rewrite", *mode, *_rule_words(rule)])]
+    mode = [] if rewrite.rule.stop else ["continue"]
+    return [" ".join(["rewrite", *mode, *_rule_words(rewrite.rule)])]
 
 
 def _words(statement: Statement) -> list[Token]:

@@ -8,20 +8,17 @@
         fallthrough [ZONES...]
     }
 
-A RECORD is a line of a zone file in which some of Go's templates may stand: `{{ .Name }}`, `{{ .Type }}`,
-`{{ .Class }}`, `{{ .Zone }}`, `{{ index .Match N }}`, `{{ .Group.NAME }}`, `{{ parseInt .Group.NAME BASE BITS }}`.
+A RECORD is a line of a zone file in which some of Go's templates may stand (kdns.zone.gaps).
 In: statements. Out: plugins.Template, and back to lines. Not here: filling them in.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from kdns.corefile.cluster import parse_fallthrough, print_fallthrough
 from kdns.corefile.environment import write
-from kdns.corefile.errors import CorefileError, nearest
+from kdns.corefile.errors import CorefileError
 from kdns.corefile.goregex import parse_regex, place
 from kdns.corefile.lexer import Token
 from kdns.corefile.mnemonics import (
@@ -33,26 +30,17 @@ from kdns.corefile.mnemonics import (
     rcode_word,
     type_word,
 )
-from kdns.corefile.options import Option, fold_body, number, one_argument, some_arguments
+from kdns.corefile.options import Option, fold_body, number, one_argument, some_arguments, with_options
 from kdns.corefile.parser import Statement
 from kdns.corefile.plugins import Template
-from kdns.corefile.zones import parse_zones, zone_text
+from kdns.corefile.zones import parse_fallthrough, parse_zones, print_fallthrough, zone_words
+from kdns.zone.gaps import Field, Gap, GapError, Number, Value, parse_gaps
 
 MAX_EXTENDED_ERROR = 65535  # the code's field has 16 bits (RFC 8914 section 2)
 
 _ANY = 255
 _MIN_WORDS = 3  # owner, type and data
 _SECTIONS = ("answer", "authority", "additional")
-_ACTION = re.compile(r"\{\{(?P<inside>.*?)\}\}", re.DOTALL)
-_PLAIN_FIELDS = frozenset((".Name", ".Type", ".Class", ".Zone"))
-_MATCH = re.compile(r"index\s+\.Match\s+([0-9]{1,4})")
-_GROUP = re.compile(r"\.Group\.([A-Za-z_][A-Za-z0-9_]*)")
-_PARSE_INT = re.compile(r"parseInt\s+(\(.*\)|\S+)\s+([0-9]{1,2})\s+([0-9]{1,2})")
-_KNOWN = "kdns knows .Name, .Type, .Class, .Zone, index .Match N, .Group.NAME and parseInt of one of them"
-_INSTEAD = {
-    ".Question.Name": "write `{{ .Name }}`",
-    ".Remote": "a reply cannot hold the client's address in kdns",
-}
 
 
 def parse_template(statement: Statement, block_zones: tuple[bytes, ...]) -> Template:
@@ -76,10 +64,8 @@ def print_template(template: Template, block_zones: tuple[bytes, ...]) -> list[s
     """The lines of the directive."""
     rrclass = "ANY" if template.rrclass is None else class_word(template.rrclass)
     rrtype = "ANY" if template.rrtype is None else type_word(template.rrtype)
-    zones = [] if template.zones == block_zones else map(zone_text, template.zones)
-    head = " ".join(["template", rrclass, rrtype, *zones])
-    options = [f"    {line}" for line in _option_lines(template)]
-    return [f"{head} {{", *options, "}"] if options else [head]
+    head = " ".join(["template", rrclass, rrtype, *zone_words(template.zones, block_zones)])
+    return with_options(head, _option_lines(template))
 
 
 def _option_lines(template: Template) -> Iterator[str]:
@@ -168,29 +154,24 @@ def _check_records(options: Sequence[Statement]) -> None:
 
 
 def _check_record(argument: Token, groups: _Groups) -> None:
-    for action in _ACTION.finditer(argument.text):
-        if problem := _problem(action["inside"].strip(), groups):
-            raise CorefileError(place(argument, action.start()), f"`{action.group()}`: {problem}")
-    rest = _ACTION.sub("x", argument.text)
-    if "{{" in rest:
-        at = place(argument, argument.text.rindex("{{"))
-        raise CorefileError(at, "this `{{` is never closed: put the whole record in quotes")
-    if len(rest.split()) < _MIN_WORDS:
+    try:
+        parts = parse_gaps(argument.text)
+    except GapError as error:
+        raise CorefileError(place(argument, error.offset), str(error)) from None
+    for part in parts:
+        if isinstance(part, Gap) and (problem := _problem(part.value, groups)):
+            raise CorefileError(place(argument, part.offset), f"`{part.text}`: {problem}")
+    filled = "".join("x" if isinstance(part, Gap) else part for part in parts)
+    if len(filled.split()) < _MIN_WORDS:
         raise CorefileError(argument.position, f"`{argument.text}` is no record: put the whole of it in quotes")
 
 
-def _problem(action: str, groups: _Groups) -> str:
-    """What is wrong with what stands in `{{ }}`; empty for nothing."""
-    if action in _PLAIN_FIELDS:
+def _problem(value: Value, groups: _Groups) -> str:
+    """What is missing to fill a gap; empty for nothing."""
+    source = value.digits if isinstance(value, Number) else value
+    if isinstance(source, Field):
         return ""
-    if found := _MATCH.fullmatch(action):
-        is_there = int(found[1]) <= groups.count
-        return "" if is_there else f"each `match` must have that many groups `( )`; one has {groups.count}"
-    if found := _GROUP.fullmatch(action):
-        name = found[1]
-        return "" if name in groups.names else f"each `match` must have a group `(?P<{name}>...)`"
-    if found := _PARSE_INT.fullmatch(action):
-        is_number = 2 <= int(found[2]) <= 36 and 1 <= int(found[3]) <= 64
-        inner = found[1].removeprefix("(").removesuffix(")")
-        return _problem(inner, groups) if is_number else "`parseInt` takes a base of 2 to 36 and 1 to 64 bits"
-    return _INSTEAD.get(action) or f"{_KNOWN}{nearest(action, _PLAIN_FIELDS)}"
+    if isinstance(source.key, str):
+        return "" if source.key in groups.names else f"each `match` must have a group `(?P<{source.key}>...)`"
+    is_there = source.key <= groups.count
+    return "" if is_there else f"each `match` must have that many groups `( )`; one has {groups.count}"

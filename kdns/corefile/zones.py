@@ -15,7 +15,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from kdns.corefile.errors import CorefileError, Position
 from kdns.corefile.lexer import Token
 from kdns.corefile.model import is_address
-from kdns.wire.name import InvalidName, from_text, to_text
+from kdns.corefile.parser import Statement
+from kdns.wire.name import ROOT, InvalidName, from_text, to_text
 
 MAX_PORT = 65535
 
@@ -62,6 +63,23 @@ def zone_text(zone: bytes) -> str:
     """The zone as a Corefile writes it, without the last dot: `example.org`, and `.` for the root."""
     text = to_text(zone).replace("\\\\", "\\092")  # a word must not end in a backslash
     return text.translate(_ESCAPES).removesuffix(".") or "."
+
+
+def zone_words(zones: tuple[bytes, ...], block_zones: tuple[bytes, ...]) -> list[str]:
+    """The zones of a directive as it names them: not at all if they are those of its server block."""
+    return [] if zones == block_zones else list(map(zone_text, zones))
+
+
+def parse_fallthrough(statement: Statement) -> tuple[bytes, ...]:
+    """The zones of a `fallthrough` line; without any, the root, which is everything."""
+    return parse_zones(statement.arguments) or (ROOT,)
+
+
+def print_fallthrough(zones: tuple[bytes, ...] | None) -> list[str]:
+    """The `fallthrough` line for these zones, if any."""
+    if zones is None:
+        return []
+    return ["fallthrough" if zones == (ROOT,) else " ".join(["fallthrough", *map(zone_text, zones)])]
 
 
 def is_reverse(zone: bytes) -> bool:

@@ -12,12 +12,11 @@ from ipaddress import ip_address, ip_network
 from socket import gethostname
 
 from kdns import __version__
-from kdns.answer.acl import AclAction, AclRule, AclSpec
+from kdns.answer.acl import AclSpec
 from kdns.answer.chaos import ChaosSpec
 from kdns.answer.spec import ClusterSpec, FileSpec, OutsideSpec, SiteSpec, SourceSpec, Specification
 from kdns.answer.transfer import TransferSpec
 from kdns.corefile import Corefile, CorefileError, Kubernetes, Listener, ServerBlock, Settings, ZoneFile
-from kdns.corefile import plugins as corefile_plugins
 from kdns.corefile.access import EVERYBODY
 from kdns.corefile.plugins import Chaos, Hosts, Nsid, Transfer
 from kdns.corefile.remarks import remarks
@@ -177,7 +176,7 @@ class _Assembler:
             group=group if block.forward else None,
             outside=tuple(OutsideSpec(line.zone, line.excluded) for line in block.forward),
             chaos=self._chaos(block.chaos) if block.chaos else None,
-            acl=tuple(AclSpec(line.zones, tuple(map(_acl_rule, line.rules))) for line in block.acl),
+            acl=tuple(AclSpec(line.zones, line.rules) for line in block.acl),
             nsid=self._nsid(block.nsid) if block.nsid else b"",
             minimal=block.minimal is not None,
             rewrite=rewrite_rules(block),
@@ -232,10 +231,6 @@ class _Assembler:
             if any(block.kubernetes == kubernetes for block in listener.blocks):
                 hosts |= dict.fromkeys([listener.address] if listener.address else self.machine())
         return tuple(dict.fromkeys(ip_address(host.partition("%")[0]).packed for host in hosts))
-
-
-def _acl_rule(rule: corefile_plugins.AclRule) -> AclRule:
-    return AclRule(AclAction(rule.action.value), rule.types, rule.networks)
 
 
 def _check(block: ServerBlock, resolve: Resolve) -> None:

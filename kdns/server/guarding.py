@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import MutableSequence, Sequence
 
-from kdns.answer.acl import Acl, AclAction
+from kdns.answer.acl import Acl
 from kdns.answer.engine import Engine
 from kdns.answer.guard import Counted, counted
 from kdns.answer.guarded import GuardedResponder
 from kdns.answer.spec import Specification
 from kdns.observe.families import ACL_ALLOWED, ACL_BLOCKED, ACL_DROPPED, ACL_FILTERED, COOKIES, RATE_LIMITED, Sample
 from kdns.wire.name import to_text
+from kdns.wire.rules import AclAction
 
 _ACL = {
     AclAction.BLOCK.value: ACL_BLOCKED,

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from kdns.answer.autopath import AutopathSpec, begin, walk
 from kdns.answer.compiler import Frame, compile_reply
-from kdns.answer.rewrite import MatchKind, NameMatch, NameRewrite, Rewriter
+from kdns.answer.rewrite import Rewriter
 from kdns.answer.template import Templates, TemplateSpec
 from kdns.wire.iana import Rcode
 from kdns.wire.name import ROOT, from_text, join, to_text
+from kdns.wire.rules import MatchKind, NameMatch, NameRewrite
 from kdns.zone.cluster import ForwardZone, PodNames
 from kdns.zone.hosts import HostsEntry, HostsSpec, hosts_zones
 from kdns.zone.lookup import lookup

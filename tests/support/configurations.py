@@ -33,37 +33,40 @@ from kdns.corefile.environment import write
 from kdns.corefile.logformat import COMBINED_LOG_FORMAT, COMMON_LOG_FORMAT
 from kdns.corefile.plugins import (
     Acl,
-    AclAction,
-    AclRule,
-    AnswerField,
-    AnswerRewrite,
     Autopath,
     Cache,
-    ClassRewrite,
-    CnameRewrite,
-    EdnsRemoval,
     Forward,
     HealthCheck,
     Hosts,
     HostsEntry,
     Loop,
-    MatchKind,
     Minimal,
-    NameMatch,
-    NameRewrite,
     Nsid,
     Policy,
-    RcodeRewrite,
     Reload,
-    RewriteRule,
+    Rewrite,
     Template,
     Transfer,
-    TtlRewrite,
-    TypeRewrite,
     Upstream,
 )
 from kdns.corefile.selector import Operator, Requirement
 from kdns.wire.name import join
+from kdns.wire.rules import (
+    AclAction,
+    AclRule,
+    AnswerField,
+    AnswerRewrite,
+    ClassRewrite,
+    CnameRewrite,
+    EdnsRemoval,
+    MatchKind,
+    NameMatch,
+    NameRewrite,
+    RcodeRewrite,
+    RewriteRule,
+    TtlRewrite,
+    TypeRewrite,
+)
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
@@ -366,7 +369,7 @@ def outside(draw: st.DrawFn) -> dict[str, Any]:
         "nsid": st.builds(Nsid, st.one_of(st.just(""), PATHS.filter(lambda text: len(text.encode()) < 256))),
         "acl": st.lists(ACLS, min_size=1, max_size=2).map(tuple),
         "cache": caches(),
-        "rewrite": st.lists(REWRITES, min_size=1, max_size=3).map(tuple),
+        "rewrite": st.lists(REWRITES.map(Rewrite), min_size=1, max_size=3).map(tuple),
         "autopath": AUTOPATHS,
         "minimal": st.just(Minimal()),
         "templates": st.lists(TEMPLATES, min_size=1, max_size=2).map(tuple),

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import dns.edns
 
-from kdns.answer.acl import AclAction, AclRule, AclSpec
+from kdns.answer.acl import AclSpec
 from kdns.answer.cookies import Cookies
 from kdns.answer.guard import Counted, Protection
 from kdns.answer.guarded import GuardedResponder
@@ -15,6 +15,7 @@ from kdns.answer.ratelimit import RateLimiter
 from kdns.answer.spec import FileSpec, SiteSpec, Specification
 from kdns.wire.cookie import Secrets
 from kdns.wire.name import ROOT, from_text
+from kdns.wire.rules import AclAction, AclRule
 from tests.support.engines import Served, image, zone_file
 from tests.support.forwarding import DEFAULT_CLUSTER, EVERYTHING, telling
 from tests.support.messages import COOKIE, Answer, opt, option

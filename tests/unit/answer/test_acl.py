@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdns.answer.acl import REPLIES, Acl, AclAction, AclRule, AclSpec, Verdict
+from kdns.answer.acl import REPLIES, Acl, AclSpec, Verdict
 from kdns.wire.iana import Rcode
 from kdns.wire.name import ROOT, from_text
+from kdns.wire.rules import AclAction, AclRule
 from tests.support.messages import AAAA, ANY, MX, A
 from tests.support.subtrees import packed
 

@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdns.answer.pattern import PatternError
-from kdns.answer.rewrite import (
+from kdns.answer.rewrite import Rewriter, Rewritten
+from kdns.wire.iana import Rcode, RRType
+from kdns.wire.name import MAX_NAME_OCTETS, from_text, join, to_text
+from kdns.wire.rules import (
     AnswerField,
     AnswerRewrite,
     ClassRewrite,
@@ -21,14 +24,10 @@ from kdns.answer.rewrite import (
     NameMatch,
     NameRewrite,
     RcodeRewrite,
-    Rewriter,
     RewriteRule,
-    Rewritten,
     TtlRewrite,
     TypeRewrite,
 )
-from kdns.wire.iana import Rcode, RRType
-from kdns.wire.name import MAX_NAME_OCTETS, from_text, join, to_text
 from kdns.zone.hosts import HostsEntry, HostsSpec, hosts_zones
 from kdns.zone.model import Denial, Lookup
 from kdns.zone.rrset import RRset
@@ -128,8 +127,10 @@ def test_what_is_no_name_is_a_failure_that_says_why(to: str) -> None:
     assert rewritten.qname == from_text("a.example")
 
 
-def test_the_option_that_is_taken_away_is_told() -> None:
-    assert done("a.example", EdnsRemoval(8, stop=False), EdnsRemoval(10)).removed_options == {8, 10}
+def test_to_take_an_option_away_changes_nothing_but_may_be_the_last_rule() -> None:
+    type_rule = TypeRewrite(A, AAAA)
+    assert done("a.example", EdnsRemoval(8), type_rule).qtype == A
+    assert done("a.example", EdnsRemoval(8, stop=False), type_rule).qtype == AAAA
 
 
 def test_the_record_at_the_rewritten_name_gets_the_asked_name_even_without_auto() -> None:

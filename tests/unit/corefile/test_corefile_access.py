@@ -7,19 +7,9 @@ from ipaddress import ip_network
 import pytest
 
 from kdns.corefile import CorefileError, ServerBlock, parse_corefile, print_corefile
-from kdns.corefile.plugins import (
-    Acl,
-    AclAction,
-    AclRule,
-    Autopath,
-    Chaos,
-    Loop,
-    Minimal,
-    Nsid,
-    Reload,
-    Transfer,
-)
+from kdns.corefile.plugins import Acl, Autopath, Chaos, Loop, Minimal, Nsid, Reload, Transfer
 from kdns.wire.name import from_text
+from kdns.wire.rules import AclAction, AclRule
 
 SECOND = 10**9
 ORG = from_text("example.org")

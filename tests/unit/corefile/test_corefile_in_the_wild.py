@@ -22,8 +22,9 @@ from kdns.corefile import (
     print_corefile,
 )
 from kdns.corefile.flags import CLUSTER_ZONES
-from kdns.corefile.plugins import Cache, Forward, Hosts, Loop, NameRewrite, Reload, Upstream
+from kdns.corefile.plugins import Cache, Forward, Hosts, Loop, Reload, Upstream
 from kdns.wire.name import ROOT, from_text
+from kdns.wire.rules import NameRewrite
 
 SECOND = 10**9
 
@@ -129,10 +130,11 @@ def test_what_customers_of_aks_add_is_imported_into_the_block_and_beside_it() ->
     text = (DATA / "aks.corefile").read_text().replace("custom/", "aks-custom/")
     corefile = parse_corefile(text, str(DATA / "Corefile"), read=read_all)
     everything, stub = corefile.blocks
-    (rule,) = everything.rewrite
+    (rewrite,) = everything.rewrite
+    rule = rewrite.rule
     assert isinstance(rule, NameRewrite)
     assert (rule.to, rule.stop) == ("{1}.default.svc.cluster.local.", True)
-    assert rule.position.file.endswith("aks-custom/rewrite.override")
+    assert rewrite.position.file.endswith("aks-custom/rewrite.override")
     assert [len(entry.names) for entry in everything.hosts.inline] == [2, 1] if everything.hosts else False
     assert [template.rcode for template in everything.templates] == [3, 3]
     assert stub.zones == (from_text("puglife.local"),)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kdns.corefile import CorefileError, parse_corefile, print_corefile
-from kdns.corefile.plugins import (
+from kdns.corefile.plugins import Rewrite
+from kdns.wire.rules import (
     AnswerField,
     AnswerRewrite,
     ClassRewrite,
@@ -23,10 +24,14 @@ from kdns.corefile.plugins import (
 EXACT, REGEX, SUFFIX = MatchKind.EXACT, MatchKind.REGEX, MatchKind.SUFFIX
 
 
-def rules(text: str) -> tuple[RewriteRule, ...]:
+def rewrites(text: str) -> tuple[Rewrite, ...]:
     corefile = parse_corefile(f". {{\n{text}\n}}")
     assert parse_corefile(print_corefile(corefile)) == corefile
     return corefile.blocks[0].rewrite
+
+
+def rules(text: str) -> list[RewriteRule]:
+    return [rewrite.rule for rewrite in rewrites(text)]
 
 
 def refusal(text: str) -> str:
@@ -80,7 +85,7 @@ def answer(field: str, pattern: str, to: str) -> AnswerRewrite:
     ],
 )
 def test_a_rule_is_read_and_printed(text: str, rule: RewriteRule) -> None:
-    assert rules(f"rewrite {text}") == (rule,)
+    assert rules(f"rewrite {text}") == [rule]
 
 
 def test_a_rule_in_braces_says_the_same_as_in_a_line() -> None:
@@ -93,11 +98,11 @@ def test_a_rule_in_braces_says_the_same_as_in_a_line() -> None:
 
 
 def test_rules_keep_their_order_and_whether_they_are_the_last() -> None:
-    found = rules(
+    found = rewrites(
         "rewrite continue type A AAAA\nrewrite stop type AAAA A\nrewrite type MX A\nrewrite CONTINUE class CH IN"
     )
-    assert [rule.stop for rule in found] == [False, True, True, False]
-    assert [rule.position.line for rule in found] == [2, 3, 4, 5]
+    assert [one.rule.stop for one in found] == [False, True, True, False]
+    assert [one.position.line for one in found] == [2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(

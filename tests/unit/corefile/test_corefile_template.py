@@ -97,6 +97,8 @@ def record(text: str, match: str = "") -> str:
         ("template IN A {\n upstream\n}", "3:2: `template` has no option `upstream`"),
         ("template IN A {\n answer a.test. 60 IN A 192.0.2.1\n}", "3:9: `a.test.` is no record: put the whole"),
         ("template IN A {\n answer {{ .Name }} 60\n}", "3:9: this `{{` is never closed: put the whole record"),
+        (record("a. 60 IN A }} 192.0.2.1"), "3:21: this `}}` closes nothing"),
+        (record("a. 60 IN A {{ index .Match 100 }}"), "3:21: `{{ index .Match 100 }}`: each `match` must have that"),
         (record("{{ .Nane }} 60 IN A 192.0.2.1"), "3:10: `{{ .Nane }}`: kdns knows .Name, .Type"),
         (record("a. 60 IN A {{ .Remote }}"), "3:21: `{{ .Remote }}`: a reply cannot hold the client's address"),
         (record("{{ .Question.Name }} 60 IN A x"), "3:10: `{{ .Question.Name }}`: write `{{ .Name }}`"),

@@ -7,12 +7,13 @@ from socket import gethostname
 
 import pytest
 
-from kdns.answer.acl import AclAction, AclRule, AclSpec
+from kdns.answer.acl import AclSpec
 from kdns.answer.spec import ClusterSpec, FileSpec
 from kdns.corefile import CorefileError, parse_corefile
 from kdns.server.assembly import ClusterPlan, FilePlan, Plan, assemble
 from kdns.server.sockets import Address
 from kdns.wire.name import ROOT, from_text
+from kdns.wire.rules import AclAction, AclRule
 from kdns.zone.cluster import PodNames
 
 LOCAL = from_text("cluster.local")

@@ -48,6 +48,7 @@ from tests.support.stand import RD, question
 from tests.support.upstreamserver import Asked, ScriptedUpstream
 
 PATIENCE = 20.0
+TICK = 0.002  # seconds between two looks at what is waited for
 WORKERS = 2
 
 
@@ -139,14 +140,16 @@ class Play:
         asks = tuple(Ask(number, 1, question(), RD, False, bytes(4)) for number in numbers)
         self.workers[worker].send(encode(Asks(incarnation, asks)))
 
-    def turn(self, seconds: float = 0.002) -> None:
-        self.loop.run_until_complete(asyncio.sleep(seconds))
+    def turn(self) -> None:
+        """Let what is due be done, and what has come be read."""
+        for _ in range(2):
+            self.loop.run_until_complete(asyncio.sleep(0))
 
     def until(self, is_so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
         while not is_so():
             assert time.monotonic() < deadline, self.log
-            self.turn()
+            self.loop.run_until_complete(asyncio.sleep(TICK))
 
     def heard(self, worker: int, count: int = 1) -> list[Tolds]:
         found: list[Tolds] = []
