@@ -131,7 +131,7 @@ class Resolver:
         if now >= entry.expires:
             return self._from_stale(group, cache, entry, worker, ask, now, out)
         is_prefetch = ask.purpose == Purpose.PREFETCH
-        if is_prefetch and not entry.is_young(now) and group.failures.find(key, now) is None:
+        if is_prefetch and not cache.is_young(entry, now) and group.failures.find(key, now) is None:
             return False
         cache.hit(entry, now)
         out.append(Tell(worker, _kept(ask.number, cache, entry, now)))
@@ -314,7 +314,7 @@ class Resolver:
             answer, keep = group.cache.store(key, answer, now)
             spec = group.cache.spec
         for waiter in list(flight.waiters):
-            told = telling.fresh(waiter.number, answer, Source.UPSTREAM, keep, spec)
+            told = telling.fresh(waiter.number, answer, Source.UPSTREAM, keep, spec, keep)
             self._dismiss(waiter, told, out)
 
     def _disappoint(self, flight: Flight, answer: Answer | None, now: float, out: list[Action]) -> None:
@@ -370,5 +370,5 @@ def _cache_key(key: FlightKey) -> Key:
 
 
 def _kept(number: int, cache: AnswerCache, entry: Entry, now: float) -> Told:
-    keep = int(entry.expires - now)
-    return telling.fresh(number, entry.at(now), entry.shelf.source, keep, cache.spec)
+    keep, whole = int(entry.expires - now), int(entry.expires - entry.stored)
+    return telling.fresh(number, entry.at(now), entry.shelf.source, keep, cache.spec, whole)

@@ -5,6 +5,10 @@ Not here: which of them it is (kdns.forward.resolver).
 
 from __future__ import annotations
 
+from math import ceil
+
+from msgspec.structs import replace
+
 from kdns.forward.fairness import Shed
 from kdns.forward.reply import Answer
 from kdns.forward.values import CacheSpec
@@ -15,10 +19,17 @@ from kdns.wire.query import RA_BIT
 _NOTHING = (b"", (0, 0, 0))
 
 
-def fresh(number: int, answer: Answer, source: Source, keep: int = 0, cache: CacheSpec | None = None) -> Told:
-    """An answer that a worker may keep for `keep` seconds, as the `cache` line says."""
-    hits, keeps_ttls = (cache.prefetch_hits, cache.keeps_ttls) if cache is not None and keep else (0, False)
-    return _told(number, answer, keep, hits, source, keeps_ttls=keeps_ttls)
+def fresh(
+    number: int, answer: Answer, source: Source, keep: int = 0, cache: CacheSpec | None = None, whole: int = 0
+) -> Told:
+    """An answer that a worker may keep for `keep` seconds out of `whole`, as the `cache` line says."""
+    if cache is None or not keep:
+        return _told(number, answer, keep, source)
+    told = _told(number, answer, keep, source, keeps_ttls=cache.keeps_ttls)
+    if not cache.prefetch_hits:
+        return told
+    left = ceil(cache.prefetch_percent * whole / 100)
+    return replace(told, prefetch_hits=cache.prefetch_hits, prefetch_gap=ceil(cache.prefetch_gap), prefetch_left=left)
 
 
 def stale(number: int, answer: Answer) -> Told:
@@ -49,12 +60,12 @@ def not_ours(number: int) -> Told:
 
 
 def _told(
-    number: int, answer: Answer, keep: int = 0, prefetch_hits: int = 0, source: Source = Source.UPSTREAM,
-    ede: int = NO_EDE, keeps_ttls: bool = False,
+    number: int, answer: Answer, keep: int = 0, source: Source = Source.UPSTREAM, ede: int = NO_EDE,
+    keeps_ttls: bool = False,
 ) -> Told:
     return Told(
         number, answer.rcode, answer.flags, answer.body, answer.counts, answer.ttl_at, answer.ttls, keep,
-        prefetch_hits, source, ede, "", keeps_ttls,
+        0, source, ede, "", keeps_ttls,
     )  # fmt: skip
 
 
