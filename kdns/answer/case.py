@@ -44,16 +44,17 @@ class Leads(NamedTuple):
 
 
 class Probe:
-    """Takes what would have been answered. found: by us, and its EDE; leads: where it is for outside.
+    """Takes what would have been answered. found: by us, its EDE, and the directive; leads: where it is for outside.
 
     Neither: it is refused.
     """
 
-    __slots__ = ("ede", "found", "leads")
+    __slots__ = ("ede", "found", "leads", "maker")
 
     def __init__(self) -> None:
         self.found: Lookup | None = None
         self.ede: tuple[int, str] | None = None
+        self.maker = ""
         self.leads: Leads | None = None
 
 

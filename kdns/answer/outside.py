@@ -58,12 +58,6 @@ _MAKERS = {
     Source.FAILURE: "forward",
 }
 
-# What a client hears if there is no forwarder, or it has too much to do already.
-SHED = Told(
-    0, Rcode.SERVFAIL, 0, b"", (0, 0, 0), source=Source.FAILURE,
-    ede=EDE.NETWORK_ERROR, text="too many queries wait for names outside, or nothing can ask them",
-)
-
 
 class Pending(NamedTuple):
     """A query that waits.
@@ -83,7 +77,7 @@ class Asked(NamedTuple):
     for not at all. chain: what the zones answered, where they led outside. exists: the name that is asked is an
     empty non-terminal here, and so is not denied whatever is told. reverter: rewrites the answer back, where the
     question was rewritten. meter: what counts the reply, None for that of the responder. epoch: see Outside, which
-    sets it.
+    sets it. maker: the directive that is to count as having made the reply, "" for whoever has the answer.
     """
 
     message: bytes
@@ -96,6 +90,7 @@ class Asked(NamedTuple):
     reverter: Reverter | None = None
     meter: Meter | None = None
     epoch: int = 0
+    maker: str = ""
 
 
 class Clock:
@@ -305,7 +300,7 @@ class Outside:
         reply, body = _fit(frame, body, _flags(asked, told))
         depends = asked.chain.depends if asked.chain else ()
         seconds = self._seconds(asked, told, body)
-        cell = self._cell(query, reply, told.rcode, opt, _MAKERS[told.source])
+        cell = self._cell(query, reply, told.rcode, opt, asked.maker or _MAKERS[told.source])
         if not seconds:
             return entry_of(cell, reply, opt, depends=depends)
         kept = self._kept(body, told, seconds, hits)

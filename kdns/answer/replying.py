@@ -53,7 +53,7 @@ class Replier:
     def compile(self, case: Case, found: Lookup, ede: tuple[int, str] | None = None) -> Entry:
         """The reply that says what was found, kept where that may be. ede: why it is so, instead of the note."""
         if case.probe is not None:
-            case.probe.found, case.probe.ede = found, ede
+            case.probe.found, case.probe.ede, case.probe.maker = found, ede, case.maker
             return PROBED
         if case.rewriting is not None:
             found = case.rewriting.reverter.revert(found)

@@ -35,8 +35,10 @@ class Searcher:
     """Walks for the queries of one responder.
 
     probe: what a name is answered with, None for the name that was asked. answer: the reply that says what was found,
-    and why (EDE).
-    pend: the query waits for what it leads to. later: carries on with a query; what it gives if that gives nothing.
+    and why (EDE). pend: the query waits for what it leads to; pend_searched: so it does on a walk. later: carries on
+    with a query; what it gives if that gives nothing.
+
+    What comes of a walk counts as made by `autopath`, whoever knew the name; all else as if there were none.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class Searcher:
         probe: Callable[[Case, bytes | None], Probe],
         answer: Callable[[Case, Lookup, tuple[int, str] | None], Entry],
         pend: Callable[[Case, Leads], Pending],
+        pend_searched: Callable[[Case, Leads], Pending],
         later: Callable[[Case, Callable[[], Entry | Pending | None], Callable[[], Later]], Later],
     ) -> None:
         self._probe = probe
         self._answer = answer
         self._pend = pend
+        self._pend_searched = pend_searched
         self._later = later
 
     def search(self, case: Case, spec: AutopathSpec, qname: bytes, qtype: int) -> Entry | Pending | None:
@@ -57,7 +61,9 @@ class Searcher:
         if probe.found is not None:
             zone = probe.found.denial.zone if probe.found.denial else None
             search = begin(spec, zone, qname, qtype, probe.found)
-            return self._answer(case, probe.found, probe.ede) if search is None else self._walk(case, search)
+            if search is None:
+                return self._answer(case._replace(maker=probe.maker), probe.found, probe.ede)
+            return self._walk(case, search)
         if probe.leads is None:
             return None
         pending = self._pend(case, probe.leads)
@@ -84,10 +90,10 @@ class Searcher:
         outcome = walk(search, look)
         if isinstance(outcome, Lookup):
             is_told = search.denial is _DENIED_OUTSIDE and outcome.rcode == Rcode.NXDOMAIN
-            return None if is_told else self._answer(case, outcome, None)
+            return None if is_told else self._answer(case._replace(maker="autopath"), outcome, None)
         [lead] = leads
         chain = outcome.chain if lead.chain is None else aliased(search.asked, outcome.chain.leads_to, lead.chain)
-        pending = self._pend(case, lead._replace(chain=chain))
+        pending = self._pend_searched(case, lead._replace(chain=chain))
         return self._unless_denied(case, pending, outcome.rest, denied)
 
     def _unless_denied(

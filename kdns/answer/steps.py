@@ -51,7 +51,7 @@ class Steps:
         self._outside = outside
         self._site_of = site_of
         self._on_failure = on_failure
-        self._searcher = Searcher(self._probe, replier.compile, self._pend_leads, self._later)
+        self._searcher = Searcher(self._probe, replier.compile, self._pend_leads, self._pend_searched, self._later)
 
     def answer(self, case: Case) -> Entry | Pending:
         """The reply to a query, or what waits for it."""
@@ -131,7 +131,7 @@ class Steps:
         spec, query = case.site.autopath, case.query
         if spec is None or case.probe is not None or query.qclass != RRClass.IN:
             return None
-        return self._searcher.search(case._replace(maker="autopath"), spec, query.qname, query.qtype)
+        return self._searcher.search(case, spec, query.qname, query.qtype)
 
     def _template(self, case: Case) -> Entry | Pending | None:
         """The `template` directive. An alias that it makes is followed."""
@@ -194,15 +194,18 @@ class Steps:
             return None
         return self._pend(case, site, passage, target + question_of(case.query)[len(case.query.qname) :], found)
 
-    def _pend(self, case: Case, site: Site, passage: Passage, question: bytes, chain: Lookup | None) -> Pending:
-        """Wait for the answer to a question that this site forwards.
+    def _pend(
+        self, case: Case, site: Site, passage: Passage, question: bytes, chain: Lookup | None, maker: str = ""
+    ) -> Pending:
+        """Wait for the answer to a question that this site forwards. maker: see Asked.
 
         Where a cluster passed the name on nothing is kept: it may turn up there.
         """
         keys = case.keys if passage.lasting else ()
         reverter = case.rewriting.reverter if case.rewriting else None
         asked = Asked(
-            case.message, case.asked, case.tcp, case.site, keys, chain, passage.exists, reverter, case.meter.late
+            case.message, case.asked, case.tcp, case.site, keys, chain, passage.exists, reverter, case.meter.late,
+            maker=maker,
         )
         pending = self._outside.pending(asked, site, question, case.client[0])
         if case.probe is not None:
@@ -211,6 +214,9 @@ class Steps:
 
     def _pend_leads(self, case: Case, leads: Leads) -> Pending:
         return self._pend(case, *leads)
+
+    def _pend_searched(self, case: Case, leads: Leads) -> Pending:
+        return self._pend(case, *leads, maker="autopath")
 
     def _probe(self, case: Case, qname: bytes | None) -> Probe:
         """What a name is answered with, None for the name that is asked, of which the first steps are taken already.

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from math import ceil
 
-from msgspec.structs import replace
-
 from kdns.forward.fairness import Shed
 from kdns.forward.reply import Answer
 from kdns.forward.values import CacheSpec
 from kdns.wire.iana import EDE, Rcode
-from kdns.wire.outside import NO_EDE, Source, Told
+from kdns.wire.outside import NO_EDE, Source, Told, Unasked, unasked
 from kdns.wire.query import RA_BIT
 
 _NOTHING = (b"", (0, 0, 0))
@@ -25,11 +23,14 @@ def fresh(
     """An answer that a worker may keep for `keep` seconds out of `whole`, as the `cache` line says."""
     if cache is None or not keep:
         return _told(number, answer, keep, source)
-    told = _told(number, answer, keep, source, keeps_ttls=cache.keeps_ttls)
-    if not cache.prefetch_hits:
-        return told
-    left = ceil(cache.prefetch_percent * whole / 100)
-    return replace(told, prefetch_hits=cache.prefetch_hits, prefetch_gap=ceil(cache.prefetch_gap), prefetch_left=left)
+    hits = gap = left = 0
+    if cache.prefetch_hits:
+        hits, gap = cache.prefetch_hits, ceil(cache.prefetch_gap)
+        left = ceil(cache.prefetch_percent * whole / 100)
+    return Told(
+        number, answer.rcode, answer.flags, answer.body, answer.counts, answer.ttl_at, answer.ttls, keep, hits,
+        source, NO_EDE, "", cache.keeps_ttls, gap, left,
+    )  # fmt: skip
 
 
 def stale(number: int, answer: Answer) -> Told:
@@ -51,7 +52,7 @@ def failure(number: int, answer: Answer | None, is_cached: bool, keep: int) -> T
 
 def shed(number: int, reason: Shed) -> Told:
     """There is no room for the question."""
-    return _failed(number, Rcode.SERVFAIL, EDE.NETWORK_ERROR, _SHED[reason])
+    return unasked(_SHED[reason], number)
 
 
 def not_ours(number: int) -> Told:
@@ -60,12 +61,11 @@ def not_ours(number: int) -> Told:
 
 
 def _told(
-    number: int, answer: Answer, keep: int = 0, source: Source = Source.UPSTREAM, ede: int = NO_EDE,
-    keeps_ttls: bool = False,
+    number: int, answer: Answer, keep: int = 0, source: Source = Source.UPSTREAM, ede: int = NO_EDE
 ) -> Told:
     return Told(
-        number, answer.rcode, answer.flags, answer.body, answer.counts, answer.ttl_at, answer.ttls, keep,
-        0, source, ede, "", keeps_ttls,
+        number, answer.rcode, answer.flags, answer.body, answer.counts, answer.ttl_at, answer.ttls, keep, 0,
+        source, ede,
     )  # fmt: skip
 
 
@@ -73,9 +73,9 @@ def _failed(number: int, rcode: int, why: int, text: str, keep: int = 0) -> Told
     return Told(number, rcode, RA_BIT, *_NOTHING, keep=keep, source=Source.FAILURE, ede=why, text=text)
 
 
-_SHED: dict[Shed, str] = {
-    Shed.CLIENT: "too many queries of this client",
-    Shed.FULL: "too many queries",
-    Shed.PREFETCH: "too many queries",
-    Shed.MAX_CONCURRENT: "max_concurrent queries are on their way",
+_SHED: dict[Shed, Unasked] = {
+    Shed.CLIENT: Unasked.CLIENT,
+    Shed.FULL: Unasked.FULL,
+    Shed.PREFETCH: Unasked.FULL,
+    Shed.MAX_CONCURRENT: Unasked.MAX_CONCURRENT,
 }
