@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kdns.corefile.goregex import MAX_PATTERN, MAX_POSITIONS, RegexError, check_regex
@@ -107,12 +107,13 @@ def test_any_text_is_an_expression_or_an_error_inside_it(text: str) -> None:
     if isinstance(found, RegexError):
         assert 0 <= found.offset <= len(text)
     else:
-        assert found == re.compile(text, re.ASCII)
+        assert found == re.compile(spelled_out(text), re.ASCII)
 
 
 @given(EXPRESSIONS)
 def test_what_is_accepted_fails_on_a_long_name_in_time(text: str) -> None:
     """With an exponential expression this would not end while the universe lasts."""
+    assume(not isinstance(outcome(text), RegexError))  # `)|(` is one only between brackets
     found = outcome(f"(?:{text})!")
     assert isinstance(found, RegexError) or found.search("ab" * 12 + "a" * 12 + "b" * 12) is None
 
