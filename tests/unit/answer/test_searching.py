@@ -153,7 +153,7 @@ def test_a_name_that_its_block_refuses_ends_the_walk_with_the_denial() -> None:
 def test_a_name_of_the_walk_is_rewritten_as_if_the_client_had_asked_for_it() -> None:
     served = pods("rewrite name www.example.org web.shop.svc.cluster.local", "rewrite ttl regex . 9")
     reply, asked = dig(served, WWW, outside=public)
-    assert (reply.answer[1:], asked) == (["www.example.org. 9 A 10.96.0.20"], [])
+    assert (reply.answer[1:], asked) == (["www.example.org. 9 A 10.0.0.1"], [])
     assert dig(served, f"other.example.org.{SUFFIX}")[1] == ["other.example.org."]
 
 
