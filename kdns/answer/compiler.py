@@ -116,7 +116,6 @@ class _Draft:
 
     def __init__(self, frame: Frame, lookup: Lookup, start: int, most: int | None = None) -> None:
         self._builder = MessageBuilder(frame.question, frame.limit, frame.opt)
-        self._frame = frame
         self._body_at = len(self._builder)
         self._serial_at: int | None = None
         self.last_at = self.last_count = 0

@@ -48,7 +48,6 @@ class Served(NamedTuple):
     options: bytes = b""
 
 
-_WITHOUT = Served(Standing.NONE)
 _MALFORMED = Served(Standing.MALFORMED)
 _STANDINGS = {
     cookie.Verdict.CLIENT_ONLY: Standing.NEW,
@@ -64,13 +63,11 @@ class Cookies:
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
 
-    def serve(self, body: bytes | None, client: bytes, now: int) -> Served:
-        """What of the body of a query's COOKIE option, None for none.
+    def serve(self, body: bytes, client: bytes, now: int) -> Served:
+        """What of the body of a query's COOKIE option.
 
         client: its packed address. now: seconds since 1970.
         """
-        if body is None:
-            return _WITHOUT
         sent = cookie.parse(body)
         if sent is None:
             return _MALFORMED

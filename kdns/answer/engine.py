@@ -22,7 +22,6 @@ from kdns.answer.responder import Responder
 from kdns.answer.rewrite import Rewriter
 from kdns.answer.site import Backend, Site
 from kdns.answer.spec import NEGATIVE_TTL, ClusterSpec, FileSpec, SiteSpec, SourceSpec, Specification
-from kdns.answer.table import GENERATION
 from kdns.answer.template import Templates
 from kdns.observe.tally import Tally
 from kdns.zone.cluster import ForwardZone, ReverseZone, is_reverse
@@ -158,7 +157,6 @@ class Engine:
 
     tally: what counts the replies; its layout numbers zones as the specification does.
     rng: draws where rotations start.
-    generation: how many replies each table keeps before the old ones go.
     protection: what guards all listeners alike.
     """
 
@@ -169,7 +167,6 @@ class Engine:
         rng: Random,
         on_failure: Callable[[Exception, bytes], None],
         negative_ttl: int = NEGATIVE_TTL,
-        generation: int = GENERATION,
         protection: Protection = UNPROTECTED,
     ) -> None:
         self._specs = specification.sources
@@ -182,8 +179,7 @@ class Engine:
         # Listeners with the same sites share one responder, and so its kept replies.
         self._responders = {
             indexes: self._responder(
-                tuple(sites[i] for i in indexes), tally, rng, on_failure, generation,
-                specification.zone_numbers(indexes),
+                tuple(sites[i] for i in indexes), tally, rng, on_failure, specification.zone_numbers(indexes)
             )
             for indexes in specification.listeners
         }  # fmt: skip
@@ -275,13 +271,12 @@ class Engine:
         tally: Tally,
         rng: Random,
         on_failure: Callable[[Exception, bytes], None],
-        generation: int,
         numbers: Mapping[bytes, int],
     ) -> Responder:
         guard = Guard(sites, self._protection)
         if guard.is_needed:
-            return GuardedResponder(guard, sites, tally, rng, self._serial_cell, on_failure, generation, numbers)
-        return Responder(sites, tally, rng, self._serial_cell, on_failure, generation, numbers)
+            return GuardedResponder(guard, sites, tally, rng, self._serial_cell, on_failure, numbers)
+        return Responder(sites, tally, rng, self._serial_cell, on_failure, numbers)
 
     def _site(self, spec: SiteSpec) -> Site:
         """Hosts and clusters stand each for themselves; the zone files of a site are one: the longest zone wins."""

@@ -70,10 +70,9 @@ class GuardedResponder(Responder):
         rng: Random,
         serial_cell: Callable[[Zone], list[bytes]],
         on_failure: Callable[[Exception, bytes], None],
-        generation: int,
         numbers: Mapping[bytes, int] | None = None,
     ) -> None:
-        super().__init__(sites, tally, rng, serial_cell, on_failure, generation, numbers)
+        super().__init__(sites, tally, rng, serial_cell, on_failure, numbers)
         self.guard = guard
         self.has_short_cut = not guard.is_strict
 

@@ -107,7 +107,7 @@ def behind(chain: Lookup, answered: Answered | None, maker: str) -> Answered:
         return Answered(chain._replace(leads_to=b""), maker=maker)
     if answered.told is not None and answered.found.rcode not in CHAIN_RCODES:
         return answered._replace(found=_UNRESOLVED, ede=answered.ede or _ALIAS_OF_NOTHING)
-    own = answered.maker if answered.found.rcode == Rcode.REFUSED else maker
+    own = answered.maker if answered.told is not None or answered.found.rcode == Rcode.REFUSED else maker
     return answered._replace(found=joined(chain, answered.found), maker=own)
 
 

@@ -63,12 +63,6 @@ _MAKERS = {
     Source.FAILURE: "forward",
 }
 
-# What a client hears if there is no forwarder, or it has too much to do already.
-SHED = Told(
-    0, Rcode.SERVFAIL, 0, b"", (0, 0, 0), source=Source.FAILURE,
-    ede=EDE.NETWORK_ERROR, text="too many queries wait for names outside, or nothing can ask them",
-)
-
 
 class Pending(NamedTuple):
     """A query that waits.
@@ -207,6 +201,7 @@ class Outside:
         flags = query.flags & (RD_BIT | CD_BIT) | (RD_BIT if leads.recurses else 0)
         ask = Ask(0, group, leads.question, flags, asks_for_dnssec(query), case.client[0])
         keys = case.keys if leads.lasting else ()
+        case = case._replace(meter=case.meter.late)
         return Pending(ask, partial(self._finish, _Asked(case, leads, ask, keys, self._epoch(leads))))
 
     def published(self) -> None:
@@ -280,7 +275,7 @@ class Outside:
         opt = opt_of(query, site, rcode, content.ede)
         frame = frame_of(query, site, case.tcp, opt)
         reply, body = _fit(frame, body, QR_BIT | RA_BIT | query.flags & COPIED_FLAGS | rcode | content.flags)
-        cell = self._cell(query, reply, rcode, opt, _MAKERS[told.source])
+        cell = self._cell(query, reply, rcode, opt, answered.maker or _MAKERS[told.source])
         if not content.seconds or not asked.keys or asked.epoch != self._epoch(asked.leads):
             return entry_of(cell, reply, opt, depends=content.depends)
         kept = Kept(self._clock, body, told.keeps_ttls)

@@ -11,6 +11,7 @@ past all this for what is kept (kdns.server.udp); what becomes of a query that w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kdns.answer.acl import Acl
@@ -29,25 +30,30 @@ from kdns.answer.case import (
 from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.form import form_of
 from kdns.answer.outcome import Refusal
-from kdns.answer.outside import SHED, Pending
-from kdns.answer.passing import Passing, is_plain, passing_of
+from kdns.answer.outside import Pending
+from kdns.answer.passing import TAIL_OCTETS, Passing, is_plain, making_of, passing_of
 from kdns.answer.replying import Replier, complete
 from kdns.answer.shape import Keys, form_key, keys_of, opt_of
 from kdns.answer.site import Decider, Site
 from kdns.answer.steps import Steps
-from kdns.answer.table import GENERATION, Entry, ReplyTable
+from kdns.answer.table import Entry, ReplyTable
 from kdns.answer.transfer import Request, contents_of, is_current, is_known, known_serial, messages, soa_message
 from kdns.observe.tally import Making, Meter, Tally
 from kdns.wire.iana import RRClass, RRType
 from kdns.wire.name import ROOT, is_subdomain, suffixes
-from kdns.wire.outside import Ask, Told
-from kdns.wire.query import HEADER_OCTETS, RD_BIT, Query, parse_query
+from kdns.wire.outside import Ask, Told, Unasked, is_unasked, unasked
+from kdns.wire.query import HEADER_OCTETS, OPT_OCTETS, RD_BIT, Query, parse_query
 from kdns.wire.rules import AclAction
 from kdns.zone.model import Dependency, Zone
 
 if TYPE_CHECKING:
     from random import Random
 
+# Kept apart, for to find the cell of a reply takes as long as to make it: most replies are of some dozens of sizes.
+PASSED_CELLS_MAX = 4096
+
+_OPT_AND_HEADER_OCTETS = HEADER_OCTETS + OPT_OCTETS
+_CHANGED = unasked(Unasked.CHANGED)
 _TRANSFER_TAILS = tuple(b"\0" + bytes((rrtype, 0, RRClass.IN)) for rrtype in TRANSFERS)  # type and class
 
 
@@ -67,18 +73,18 @@ class Responder:
         rng: Random,
         serial_cell: Callable[[Zone], list[bytes]],
         on_failure: Callable[[Exception, bytes], None],
-        generation: int = GENERATION,
         numbers: Mapping[bytes, int] | None = None,
     ) -> None:
         self.has_short_cut = True  # what is kept may be sent without asking `respond`
         self.tally = tally
         self.meter = tally.meter(0, False, 4)
-        self.table = ReplyTable(generation)
+        self.table = ReplyTable()
         self.ready = False
         self._sites = {apex: site for site in sites for apex in site.zones}
         self._deciders: list[Decider] = []
         # What passes names on that are in no zone, by the apexes of server blocks; and the apexes of all zones.
         self._passing: dict[bytes, Passing] = {}
+        self._passed_cell = lru_cache(maxsize=PASSED_CELLS_MAX)(self._find_passed_cell)
         self._zones: tuple[bytes, ...] = ()
         self._on_failure = on_failure
         self._replier = Replier(self.table, tally, numbers or {}, rng, serial_cell, self._decider)
@@ -110,7 +116,7 @@ class Responder:
         sites = self._sites.values()
         self._zones = tuple({apex for site in sites for backend in site.backends for apex in backend.zones()})
         self._passing = {
-            apex: passing_of(site.group, site.max_udp_octets, self._replier.zone_number(apex), SHED)
+            apex: passing_of(site.group, site.max_udp_octets, self._replier.zone_number(apex))
             for apex, site in self._sites.items()
             if site.group is not None and site.passes_on
         }
@@ -196,9 +202,9 @@ class Responder:
                 return self.table.denials.get((question[-4:], len(question), apex, ttl))
         return self.table.current.get(question + form_key(RD_BIT, payload, tcp))
 
-    def passing(self, question: bytes, payload: int, size: int) -> Passing | None:
-        """What passes on the query whose common form this is, of `size` octets; None if it has to be looked into."""
-        if not self._passing or not is_plain(question, size, payload):
+    def passing(self, question: bytes) -> Passing | None:
+        """What passes on a query in a common form, this its folded question; None if it has to be looked into."""
+        if not self._passing or not is_plain(question):
             return None
         qname = question[:-4]
         if qname.endswith(self._zones):
@@ -214,16 +220,26 @@ class Responder:
 
         What takes care is answered as if it came now; should the zones have another mind by now, nothing fits.
         """
-        passed = passing.refusal(message, payload) if told is SHED else passing.reply(message, payload, told)
-        if passed is not None:
-            meter.counts[self.tally.cell(passing.zone, passed.making)] += 1
-            return passed.message
+        question, is_refusal = ask.question, is_unasked(told)
+        octets = len(question)
+        if is_refusal:
+            reply = passing.refusal(message, octets, payload, told)
+        else:
+            reply = passing.reply(message, octets, payload, told)
+        if reply is not None:
+            # Without options, as all queries are counted.
+            asked = octets + (_OPT_AND_HEADER_OCTETS if payload else HEADER_OCTETS)
+            meter.counts[self._passed_cell(passing.zone, question[-TAIL_OCTETS:], told.rcode, asked, len(reply))] += 1
+            return reply
         outcome = self.respond(message, client, False, meter)
         if isinstance(outcome, Pending):
-            outcome = outcome.finish(told if outcome.ask == ask else SHED)
+            outcome = outcome.finish(told if outcome.ask == ask or is_refusal else _CHANGED)
         while isinstance(outcome, Pending):
-            outcome = outcome.finish(SHED)
+            outcome = outcome.finish(told if is_refusal else _CHANGED)
         return outcome
+
+    def _find_passed_cell(self, zone: int, tail: bytes, rcode: int, query_octets: int, reply_octets: int) -> int:
+        return self.tally.cell(zone, making_of(tail, rcode, query_octets, reply_octets))
 
     def _keep_or_answer(
         self, message: bytes, query: Query, client: Client, tcp: bool, meter: Meter

@@ -14,7 +14,7 @@ names below that name, names in RDATA and, for a suffix, every name with the new
 
 A rule that makes something that is no name (a label of 64 octets) ends in SERVFAIL, and `failure` says why.
 Not here: the rules as values (kdns.wire.rules), whether an expression means here what it means in Go (whoever reads
-the configuration), messages of upstreams (their records come as rrsets too), which EDNS options a query had.
+the configuration), messages of upstreams (their records come as rrsets too).
 """
 
 from __future__ import annotations
@@ -49,7 +49,6 @@ from kdns.zone.rrset import RRset
 class Rewritten(NamedTuple):
     """A question as rewritten, and how to make the reply one to the question that was asked.
 
-    removed_options: EDNS options that the query is taken not to have.
     failure: why there is no question to answer, but SERVFAIL; "" if there is.
     """
 
@@ -57,7 +56,6 @@ class Rewritten(NamedTuple):
     qtype: int
     qclass: int
     reverter: Reverter
-    removed_options: frozenset[int] = frozenset()
     failure: str = ""
 
 
@@ -88,7 +86,6 @@ class Rewriter:
         """Rewrite a question, its name folded; None if no rule holds."""
         question = _Question(to_text(qname), qtype, qclass)
         steps: list[_Step] = []
-        removed: set[int] = set()
         holds = False
         for rule, stop in self._rules:
             outcome = rule(question)
@@ -97,10 +94,9 @@ class Rewriter:
             holds = True
             question = outcome.question
             steps[:0] = outcome.steps
-            removed |= outcome.removed
             if stop:
                 break
-        return _rewritten(qname, question, tuple(steps), frozenset(removed)) if holds else None
+        return _rewritten(qname, question, tuple(steps)) if holds else None
 
 
 _EVERY_NAME = NameMatch(MatchKind.SUFFIX, "")
@@ -124,13 +120,13 @@ def _may_match_below(match: NameMatch, apex: str) -> bool:
     return True
 
 
-def _rewritten(asked: bytes, question: _Question, steps: tuple[_Step, ...], removed: frozenset[int]) -> Rewritten:
+def _rewritten(asked: bytes, question: _Question, steps: tuple[_Step, ...]) -> Rewritten:
     try:
         qname = from_text(question.name).lower()
     except InvalidName as error:
         failure = f"the question was rewritten to what is no name: {error}"
-        return Rewritten(asked, question.qtype, question.qclass, Reverter(()), removed, failure)
-    return Rewritten(qname, question.qtype, question.qclass, Reverter(steps), removed)
+        return Rewritten(asked, question.qtype, question.qclass, Reverter(()), failure)
+    return Rewritten(qname, question.qtype, question.qclass, Reverter(steps))
 
 
 # Rules, compiled
@@ -160,7 +156,6 @@ class _Outcome(NamedTuple):
 
     question: _Question
     steps: tuple[_Step, ...] = ()
-    removed: frozenset[int] = frozenset()
 
 
 _Rule = Callable[[_Question], _Outcome | None]
@@ -218,8 +213,9 @@ def _cname_rule(rule: CnameRewrite) -> _Rule:
     return lambda question: _Outcome(question, (_Step(cname=redirect),))
 
 
-def _edns_rule(rule: EdnsRemoval) -> _Rule:
-    return lambda question: _Outcome(question, removed=frozenset((rule.code,)))
+def _edns_rule(_rule: EdnsRemoval) -> _Rule:
+    """Holds for every question and does nothing: no option of a client is sent on, taken away or not."""
+    return _Outcome
 
 
 def _reply_rule(match: NameMatch, step: _Step) -> _Rule:

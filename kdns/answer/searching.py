@@ -70,7 +70,8 @@ class Searcher:
         if isinstance(met, Outward) and isinstance(last, Leads):
             return through(last._replace(recurses=True), partial(self._met, case, met, denied))
         if not isinstance(met, Lookup) or met.rcode == Rcode.NXDOMAIN:
-            return denied._replace(found=denied.found._replace(lasting=False))
+            maker = denied.maker if denied.told is not None else "autopath"
+            return denied._replace(found=denied.found._replace(lasting=False), maker=maker)
         return Answered(met, last.ede if isinstance(last, Answered) else None, "autopath")
 
     def _met(self, case: Case, outward: Outward, denied: Answered, answered: Answered | None) -> Outcome:
@@ -79,4 +80,4 @@ class Searcher:
             return self._walk(case, outward.rest, denied)
         if answered is None or (answered.told is None and answered.found.rcode == Rcode.REFUSED):
             return denied
-        return behind(outward.chain, answered, "autopath")
+        return behind(outward.chain, answered, "autopath")._replace(maker="autopath")

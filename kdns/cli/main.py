@@ -135,7 +135,8 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--log-format", metavar="FORMAT", help="text (default) or json (KDNS_LOG_FORMAT)")
     group.add_argument(
         "--client-queries", metavar="N",
-        help="questions for outside that one client may have under way, default 512 (KDNS_CLIENT_QUERIES)",
+        help="questions for outside that one client may have under way, default 512; each worker takes an equal share"
+        " of them, rounded up (KDNS_CLIENT_QUERIES)",
     )
     group.add_argument(
         "--rrl", metavar="N",

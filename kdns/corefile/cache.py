@@ -107,7 +107,7 @@ def _denial(value: Cache, statement: Statement) -> Cache:
 
 def _limits(statement: Statement, ttl: int) -> tuple[int, int, int]:
     """CAPACITY, TTL (without one it is as before) and MINTTL."""
-    capacity, *rest = _at_most(3, statement, "CAPACITY [TTL [MINTTL]]")
+    capacity, *rest = _at_most_three(statement, "CAPACITY [TTL [MINTTL]]")
     ttl = number(rest[0], 1, MAX_TTL) if rest else ttl
     min_ttl = number(rest[1], 0, MAX_TTL) if len(rest) > 1 else 0
     if min_ttl > ttl:
@@ -115,15 +115,15 @@ def _limits(statement: Statement, ttl: int) -> tuple[int, int, int]:
     return max(MIN_CAPACITY, number(capacity, 0, MAX_CAPACITY)), ttl, min_ttl
 
 
-def _at_most(count: int, statement: Statement, what: str) -> tuple[Token, ...]:
+def _at_most_three(statement: Statement, what: str) -> tuple[Token, ...]:
     arguments = some_arguments(statement, what)
-    if len(arguments) > count:
-        raise CorefileError(arguments[count].position, f"`{statement.name.text}` takes {what}")
+    if len(arguments) > 3:
+        raise CorefileError(arguments[3].position, f"`{statement.name.text}` takes {what}")
     return arguments
 
 
 def _prefetch(value: Cache, statement: Statement) -> Cache:
-    amount, *rest = _at_most(3, statement, "AMOUNT [DURATION [PERCENTAGE%]]")
+    amount, *rest = _at_most_three(statement, "AMOUNT [DURATION [PERCENTAGE%]]")
     return replace(
         value,
         prefetch_amount=number(amount, 0, MAX_AMOUNT),
@@ -139,7 +139,7 @@ def _percent(argument: Token) -> int:
 
 
 def _serve_stale(value: Cache, statement: Statement) -> Cache:
-    arguments = statement.arguments and _at_most(3, statement, "[DURATION [immediate|verify [TIMEOUT]]]")
+    arguments = statement.arguments and _at_most_three(statement, "[DURATION [immediate|verify [TIMEOUT]]]")
     stale_ns = duration(arguments[0]) if arguments else DEFAULT_STALE_NS
     is_verified = len(arguments) > 1 and choice(arguments[1], _Refresh) is _Refresh.VERIFY
     timeout_ns = DEFAULT_VERIFY_TIMEOUT_NS

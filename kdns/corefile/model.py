@@ -83,7 +83,7 @@ class Kubernetes:
     kubeconfig, context: how to reach the API server; no context is the current one.
     context_position: where the context is named, if it is.
     endpoint, tls: the same, said by a URL instead. Neither this nor `kubeconfig`: that of the cluster around us.
-    startup_timeout_ns: how long queries wait for the first data.
+    startup_timeout_ns: how long a start waits for the first data, and queries are refused.
     terminating_serving: endpoints that terminate and still serve stand in where a service has no others.
     namespaces, namespace_labels: show only these namespaces; at most one of the two is given.
     labels: show only services, and their endpoints, with these labels.

@@ -80,8 +80,14 @@ class Exchange:
 
     def start(self, flight: Flight, now: float, out: list[Action]) -> Outcome | None:
         """Ask the first upstream."""
-        flight.route.broken += all(one.rank is Rank.DOWN for one in flight.route.upstreams)
-        return self._next(flight, now, out)
+        route = flight.route
+        upstream = route.choice.next(())
+        if upstream is None or upstream.rank is _DOWN:  # one that is down is asked if all are
+            route.broken += route.is_down
+        if upstream is None:
+            return self._next(flight, now, out)
+        self._ask(flight, upstream, now, out)
+        return None
 
     def replied(self, token: int, reply: bytes, now: float, out: list[Action]) -> Outcome | None:
         """An upstream's reply to a message, found to be to it."""
@@ -100,9 +106,9 @@ class Exchange:
                 attempt.upstream.took_edns(answer.has_opt)
         elif answer is not None and flight.dnssec_ok:
             answer = unkept(answer)
-        if answer is not None and answer.is_truncated and attempt.transport is _UDP:
-            return self._over_tcp(flight, attempt, now, out)
         if answer is None or answer.is_truncated:
+            if answer is not None and attempt.transport is _UDP:
+                return self._over_tcp(flight, attempt, now, out)
             self._note_malformed(flight, attempt.upstream)
             return self._next(flight, now, out)
         if answer.rcode in flight.route.failover:
@@ -172,17 +178,20 @@ class Exchange:
         """Ask the next upstream, or end if there is no use in it. is_late: those that were asked had their time."""
         upstream = self._choose(flight, is_late)
         if upstream is not None:
-            if not flight.sends and upstream.rank is _DOWN:  # and so are all others
-                flight.hurry(now + DOWN_PATIENCE)
-            flight.tried.append(upstream.index)
-            flight.unanswered += 1
-            self._send(flight, upstream, upstream.care.transport, now, out, upstream.takes_edns(now))
+            self._ask(flight, upstream, now, out)
             return None
         if flight.refusal is not None and (is_late or not flight.tokens):
             return self._settle(flight, flight.refusal, now, out)
         if flight.tokens:
             return None
         return self._pause(flight, now, out)
+
+    def _ask(self, flight: Flight, upstream: Upstream, now: float, out: list[Action]) -> None:
+        if not flight.sends and upstream.rank is _DOWN:  # and so are all others
+            flight.hurry(now + DOWN_PATIENCE)
+        flight.tried.append(upstream.index)
+        flight.unanswered += 1
+        self._send(flight, upstream, upstream.care.transport, now, out, upstream.takes_edns(now))
 
     def _choose(self, flight: Flight, is_late: bool) -> Upstream | None:
         if _has_tried_enough(flight):
@@ -310,7 +319,7 @@ class Exchange:
 
     def _settle(self, flight: Flight, answer: Answer, now: float, out: list[Action]) -> Outcome | None:
         """This is the answer, unless its `forward` line has the next one asked."""
-        if not flight.route.passes_on(answer):
+        if not flight.route.may_pass_on or not flight.route.passes_on(answer):
             return self._conclude(flight, answer, out)
         route = flight.group.route_after(flight.route, flight.question[:-4])
         if route is None or route.is_full:
@@ -322,13 +331,12 @@ class Exchange:
     def _conclude(self, flight: Flight, answer: Answer | None, out: list[Action]) -> Outcome:
         """It is over."""
         self._end(flight)
-        self._leave(flight, out)
+        if flight.tokens:
+            self._leave(flight, out)
         return Outcome(flight, answer or flight.useless)
 
     def _leave(self, flight: Flight, out: list[Action]) -> None:
         """Messages that are still out become orphans."""
-        if not flight.tokens:
-            return
         self._orphans.update(dict.fromkeys(flight.tokens))
         flight.tokens.clear()
         while len(self._orphans) > ORPHANS_MAX:

@@ -44,6 +44,11 @@ class Room(Generic[W]):
     def __len__(self) -> int:
         return self._count + len(self._prefetches)
 
+    def takes(self, client: bytes) -> bool:
+        """Whether a question of this client may wait, and nobody has to leave for it: as nearly always."""
+        own = self._waiting.get(client)
+        return self._count + len(self._prefetches) < self._in_all and (own is None or len(own) < self._of_one)
+
     def refusal(self, client: bytes) -> Shed | None:
         """Why no further question of this client may wait; None if it may."""
         own = self._waiting.get(client)
@@ -66,6 +71,10 @@ class Room(Generic[W]):
         levels = self._levels if self._levels is not None else self._begin_levels()
         heaviest = next(iter(levels[self._most]))
         return next(iter(self._waiting[heaviest]))
+
+    def is_prefetch(self, waiter: W) -> bool:
+        """Whether this is one of those."""
+        return waiter in self._prefetches
 
     def enter(self, client: bytes, waiter: W) -> None:
         """It waits from now on."""

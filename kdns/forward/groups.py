@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 FAILING = frozenset(map(int, (Rcode.FORMERR, Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED)))
 
 
+_DOWN = Rank.DOWN  # reading a member of an enumeration costs more than comparing it
+
+
 class Route:
     """One `forward` line. A flight of it is that of whoever has waited for it longest, for `max_concurrent`."""
 
@@ -38,26 +41,27 @@ class Route:
         self.upstreams = upstreams
         self.choice = Choice(spec.policy, upstreams, spec.is_failing_fast, rng)
         self.failover = FAILING.union(spec.failover)
-        self._may_pass_on = bool(spec.next_rcodes) or spec.next_on_nodata
-        self._room: Room[Flight] = Room(spec.max_concurrent or sys.maxsize, sys.maxsize)
+        self.may_pass_on = bool(spec.next_rcodes) or spec.next_on_nodata
+        # Whose the flights are is only kept where that matters, and it takes as long as to look for the answer.
+        self.is_bounded = spec.max_concurrent > 0
+        self._room: Room[Flight] = Room(spec.max_concurrent, sys.maxsize)
+        self.flights = 0  # on their way
         self.rejected = 0  # for max_concurrent
         self.broken = 0  # flights that began while all upstreams were down
 
     def passes_on(self, answer: Answer) -> bool:
         """Whether the next line that fits is asked after this answer (`next`)."""
-        if not self._may_pass_on:
+        if not self.may_pass_on:
             return False
         if answer.rcode in self.spec.next_rcodes:
             return True
         return self.spec.next_on_nodata and answer.rcode == Rcode.NOERROR and not answer.counts[0]
 
-    @property
-    def flights(self) -> int:
-        """Those on their way."""
-        return len(self._room)
-
     def enter(self, flight: Flight) -> None:
         """It is on its way to these upstreams, for the client that has waited for it longest."""
+        self.flights += 1
+        if not self.is_bounded:
+            return
         first = next(iter(flight.waiters), None)
         if first is None or first.is_prefetch:
             flight.charged = b""
@@ -68,7 +72,9 @@ class Route:
 
     def leave(self, flight: Flight) -> None:
         """It is not any more."""
-        self._room.leave(flight.charged, flight)
+        self.flights -= 1
+        if self.is_bounded:
+            self._room.leave(flight.charged, flight)
 
     def refuses(self, client: bytes) -> bool:
         """Whether there is no room for a flight of this client, though others may have to make some."""
@@ -76,7 +82,7 @@ class Route:
 
     def loser(self) -> Flight | None:
         """The flight that has to make room for the next one, if any."""
-        return self._room.loser()
+        return self._room.loser() if self.is_bounded else None
 
     @property
     def is_full(self) -> bool:
@@ -86,7 +92,7 @@ class Route:
     @property
     def is_down(self) -> bool:
         """Whether all its upstreams are."""
-        return all(one.rank is Rank.DOWN for one in self.upstreams)
+        return all(one.rank is _DOWN for one in self.upstreams)
 
     def covers(self, name: bytes) -> bool:
         """Whether `except` leaves it here; it is at or below the line's zone, whose own name always stays."""

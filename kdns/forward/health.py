@@ -41,6 +41,10 @@ class Rank(IntEnum):
     DOWN = 2
 
 
+# Reading a member of an enumeration costs more than comparing it.
+_UDP, _GOOD = Transport.UDP, Rank.GOOD
+
+
 class Care(NamedTuple):
     """What a `forward` line says of how its upstreams are cared for. transport: the first one to ask over."""
 
@@ -98,7 +102,7 @@ class Upstream:
 
     def hedge_delay(self, transport: Transport) -> float:
         """Seconds without an answer after which the next upstream is asked."""
-        if transport is not Transport.UDP or not self.rtt_count:
+        if transport is not _UDP or not self.rtt_count:
             return HEDGE_MAX  # a connection may have to be made first
         delay = HEDGE_TRIPS * self.srtt
         return HEDGE_MIN if delay < HEDGE_MIN else min(delay, HEDGE_MAX)
@@ -111,10 +115,10 @@ class Upstream:
             self.answered_sent_at = sent_at
         # An answer that was too late to be waited for does not remove the doubt, but shows that it lives.
         if rtt <= HEDGE_MAX:
-            self.rank = Rank.GOOD
+            self.rank = _GOOD
         elif self.rank is Rank.DOWN:
             self.rank = Rank.DOUBTED
-        if transport is Transport.UDP:  # those of connections are longer by making them
+        if transport is _UDP:  # those of connections are longer by making them
             self._smooth(rtt)
         self.rtt_sum += rtt
         self.rtt_count += 1
@@ -159,7 +163,8 @@ class Upstream:
 
     def took_edns(self, has_opt: bool) -> None:
         """It answered a question with EDNS. has_opt: with EDNS, so that it is never taken for one without it."""
-        self._edns_refusals.clear()
+        if self._edns_refusals:
+            self._edns_refusals.clear()
         if has_opt:
             self._knows_edns = True
 

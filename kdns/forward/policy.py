@@ -31,6 +31,8 @@ class Choice:
     def next(self, tried: Collection[int]) -> Upstream | None:
         """The one to ask, not one of those whose index is in `tried`; None if no other one is worth it."""
         upstreams = self._upstreams
+        if len(upstreams) == 1 and upstreams[0].rank is _GOOD:
+            return None if upstreams[0].index in tried else upstreams[0]
         if not tried and _are_good(upstreams):
             return self._pick(self, upstreams)
         best = min([upstream.rank for upstream in upstreams], default=Rank.DOWN)

@@ -11,7 +11,7 @@ import msgspec
 
 from kdns.wire.iana import EDE, Rcode
 from kdns.wire.lifetime import UNCACHEABLE, Lifetime, Limits, lifetime
-from kdns.wire.message import Body, body_of, encode_body, layout, parse_message
+from kdns.wire.message import Body, encode_body, layout, parse_message
 from kdns.wire.outside import NO_EDE
 from kdns.wire.query import AD_BIT, HEADER_OCTETS, RA_BIT, TC_BIT
 
@@ -42,17 +42,27 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 def read_reply(reply: bytes, question: bytes, limits: Limits) -> Answer | None:
     """Read a reply to this folded question; None if it is malformed or the reply to another one."""
-    measured = layout(reply)
-    if measured is None or not _is_to(question, reply, measured.question_end):
+    name_end = HEADER_OCTETS + len(question) - _TYPE_AND_CLASS_OCTETS
+    end = name_end + _TYPE_AND_CLASS_OCTETS
+    # The type is not to be folded: HTTPS is 65, which is an "A" too.
+    if reply[HEADER_OCTETS:name_end].lower() + reply[name_end:end] != question:
         return None
-    body = body_of(reply, measured) or _written_anew(reply, question)
-    if body is None:
+    measured = layout(reply, end)
+    if measured is None or measured.question_end != end:
         return None
+    if measured.opt_at is None or measured.opt_is_last:
+        octets, counts, ttls = reply[end : measured.end], measured.counts, measured.ttls
+        ttl_at = tuple([at - end for at in measured.ttl_at])
+    else:
+        body = _written_anew(reply, question)
+        if body is None:
+            return None
+        octets, counts, ttl_at, ttls = body
     flags = measured.flags
-    octets, counts, ttl_at, ttls = body
-    held, has_opt = lifetime(measured, limits), measured.opt_at is not None
-    is_truncated = bool(flags & TC_BIT)
-    return Answer(measured.rcode, flags & PASSED_FLAGS, octets, counts, ttl_at, ttls, held, is_truncated, has_opt)
+    return Answer(
+        measured.rcode, flags & PASSED_FLAGS, octets, counts, ttl_at, ttls, lifetime(measured, limits),
+        flags & TC_BIT != 0, measured.opt_at is not None,
+    )  # fmt: skip
 
 
 def unkept(answer: Answer) -> Answer:
@@ -67,12 +77,6 @@ def _none(ede: int, text: str) -> Answer:
 # What stands in for the answer where upstreams were heard, and none said anything of use.
 ALL_MALFORMED = _none(EDE.INVALID_DATA, "the upstreams' replies were malformed")
 NONE_OF_USE = _none(EDE.NO_REACHABLE_AUTHORITY, "no upstream gave an answer of use")
-
-
-def _is_to(question: bytes, reply: bytes, end: int) -> bool:
-    """Whether a reply has this folded question; its type is not to be folded: HTTPS is 65, which is an "A" too."""
-    name_end = end - _TYPE_AND_CLASS_OCTETS
-    return reply[HEADER_OCTETS:name_end].lower() + reply[name_end:end] == question
 
 
 def _written_anew(reply: bytes, question: bytes) -> Body | None:

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from random import Random
 
 
+# Reading a member of an enumeration costs more than comparing it.
+_PREFETCH, _UPSTREAM = int(Purpose.PREFETCH), Source.UPSTREAM
+
+
 @dataclass(slots=True)
 class Counts:
     """What happened, for metrics. joined: questions that found a flight on its way."""
@@ -88,10 +92,10 @@ class Resolver:
             self._from_upstream(group, key, worker, ask, now, out)
         return out
 
-    def shed_before(self, client: bytes, count: int) -> None:
-        """A worker has not passed on so many questions of a client, which had its share."""
+    def shed_before(self, client: bytes, reason: Shed, count: int) -> None:
+        """A worker has shed so many questions of a client. client: b"" for those it has not kept apart."""
         self.counts.asked += count
-        self.counts.shed[Shed.CLIENT] += count
+        self.counts.shed[reason] += count
         self.clients.asked(client, count)
         self.clients.shed(client, count)
 
@@ -185,11 +189,12 @@ class Resolver:
             self._refuse(worker, ask, out)
             return
         flight_key = _flight_key(ask)
-        reason = self._refusal(route, flight_key, ask)
-        if reason is not None:
-            self._turn_away(worker, ask, reason, group, key, now, out)
-            return
-        self._make_way(route, flight_key, now, out)
+        if route.is_bounded or ask.purpose or not self._room.takes(ask.client):
+            reason = self._refusal(route, flight_key, ask)
+            if reason is not None:
+                self._turn_away(worker, ask, reason, group, key, now, out)
+                return
+            self._make_way(route, flight_key, now, out)
         self._join(group, route, flight_key, worker, ask, now, out)
 
     def _refusal(self, route: Route, key: FlightKey, ask: Ask) -> Shed | None:
@@ -217,15 +222,15 @@ class Resolver:
     ) -> None:
         """Wait for the flight of this question, which may have to start."""
         flight = self._flights.get(key)
-        is_new = flight is None
-        if flight is None:
-            flight = self._flight(group, route, key, ask, now)
-            self._be_patient(flight, now)
-        else:
+        if flight is not None:
             self.counts.joined += 1
-        self._wait(Waiter(flight, worker, ask.number, ask.client, ask.purpose == Purpose.PREFETCH))
-        if is_new:
-            self._start(flight, now, out)
+            self._wait(Waiter(flight, worker, ask.number, ask.client, ask.purpose == _PREFETCH))
+            return
+        flight = self._flight(group, route, key, ask, now)
+        if group.cache is not None and group.cache.spec.is_verifying:
+            self._be_patient(flight, group.cache, now)
+        self._wait(Waiter(flight, worker, ask.number, ask.client, ask.purpose == _PREFETCH))
+        self._start(flight, now, out)
 
     def _flight(self, group: Group, route: Route, key: FlightKey, ask: Ask, now: float) -> Flight:
         flags, deadline = ask.flags & (RD_BIT | CD_BIT), now + self._limits.patience
@@ -235,10 +240,9 @@ class Resolver:
         self.counts.flights += 1
         return flight
 
-    def _be_patient(self, flight: Flight, now: float) -> None:
+    def _be_patient(self, flight: Flight, cache: AnswerCache, now: float) -> None:
         """Only for a moment where something stands in."""
-        cache = flight.group.cache
-        if cache is not None and cache.spec.is_verifying and cache.find(_cache_key(flight.key), now) is not None:
+        if cache.find(_cache_key(flight.key), now) is not None:
             flight.stale_at = now + cache.spec.verify_timeout
 
     def _start(self, flight: Flight, now: float, out: list[Action]) -> None:
@@ -249,7 +253,7 @@ class Resolver:
     def _wait(self, waiter: Waiter) -> None:
         flight = waiter.flight
         flight.waiters[waiter] = None
-        if len(flight.waiters) == 1:
+        if flight.route.is_bounded and len(flight.waiters) == 1:
             self._charge(flight)
         if waiter.is_prefetch:
             self._room.enter_prefetch(waiter)
@@ -313,9 +317,11 @@ class Resolver:
             group.failures.forget(key)
             answer, keep = group.cache.store(key, answer, now)
             spec = group.cache.spec
-        for waiter in list(flight.waiters):
-            told = telling.fresh(waiter.number, answer, Source.UPSTREAM, keep, spec)
-            self._dismiss(waiter, told, out)
+        waiters, flight.waiters = flight.waiters, {}
+        for waiter in waiters:
+            self._room.leave(waiter.client, waiter)
+            if waiter.worker is not None:
+                out.append(Tell(waiter.worker, telling.fresh(waiter.number, answer, _UPSTREAM, keep, spec)))
 
     def _disappoint(self, flight: Flight, answer: Answer | None, now: float, out: list[Action]) -> None:
         self.counts.failed += 1
@@ -353,7 +359,7 @@ class Resolver:
         flight = waiter.flight
         was_first = next(iter(flight.waiters)) is waiter
         del flight.waiters[waiter]
-        if was_first and flight.waiters:
+        if was_first and flight.waiters and flight.route.is_bounded:
             self._charge(flight)
         self._room.leave(waiter.client, waiter)
         if waiter.worker is not None:

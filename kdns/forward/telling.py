@@ -9,7 +9,7 @@ from kdns.forward.fairness import Shed
 from kdns.forward.reply import Answer
 from kdns.forward.values import CacheSpec
 from kdns.wire.iana import EDE, Rcode
-from kdns.wire.outside import NO_EDE, Source, Told
+from kdns.wire.outside import NO_EDE, Source, Told, Unasked, unasked
 from kdns.wire.query import RA_BIT
 
 _NOTHING = (b"", (0, 0, 0))
@@ -18,7 +18,10 @@ _NOTHING = (b"", (0, 0, 0))
 def fresh(number: int, answer: Answer, source: Source, keep: int = 0, cache: CacheSpec | None = None) -> Told:
     """An answer that a worker may keep for `keep` seconds, as the `cache` line says."""
     hits, keeps_ttls = (cache.prefetch_hits, cache.keeps_ttls) if cache is not None and keep else (0, False)
-    return _told(number, answer, keep, hits, source, keeps_ttls=keeps_ttls)
+    return Told(
+        number, answer.rcode, answer.flags, answer.body, answer.counts, answer.ttl_at, answer.ttls, keep, hits,
+        source, NO_EDE, "", keeps_ttls,
+    )  # fmt: skip
 
 
 def stale(number: int, answer: Answer) -> Told:
@@ -40,7 +43,7 @@ def failure(number: int, answer: Answer | None, is_cached: bool, keep: int) -> T
 
 def shed(number: int, reason: Shed) -> Told:
     """There is no room for the question."""
-    return _failed(number, Rcode.SERVFAIL, EDE.NETWORK_ERROR, _SHED[reason])
+    return unasked(_SHED[reason], number)
 
 
 def not_ours(number: int) -> Told:
@@ -49,12 +52,11 @@ def not_ours(number: int) -> Told:
 
 
 def _told(
-    number: int, answer: Answer, keep: int = 0, prefetch_hits: int = 0, source: Source = Source.UPSTREAM,
-    ede: int = NO_EDE, keeps_ttls: bool = False,
+    number: int, answer: Answer, keep: int = 0, source: Source = Source.UPSTREAM, ede: int = NO_EDE
 ) -> Told:
     return Told(
-        number, answer.rcode, answer.flags, answer.body, answer.counts, answer.ttl_at, answer.ttls, keep,
-        prefetch_hits, source, ede, "", keeps_ttls,
+        number, answer.rcode, answer.flags, answer.body, answer.counts, answer.ttl_at, answer.ttls, keep, 0,
+        source, ede,
     )  # fmt: skip
 
 
@@ -62,9 +64,9 @@ def _failed(number: int, rcode: int, why: int, text: str, keep: int = 0) -> Told
     return Told(number, rcode, RA_BIT, *_NOTHING, keep=keep, source=Source.FAILURE, ede=why, text=text)
 
 
-_SHED: dict[Shed, str] = {
-    Shed.CLIENT: "too many queries of this client",
-    Shed.FULL: "too many queries",
-    Shed.PREFETCH: "too many queries",
-    Shed.MAX_CONCURRENT: "max_concurrent queries are on their way",
+_SHED: dict[Shed, Unasked] = {
+    Shed.CLIENT: Unasked.CLIENT,
+    Shed.FULL: Unasked.FULL,
+    Shed.PREFETCH: Unasked.FULL,
+    Shed.MAX_CONCURRENT: Unasked.MAX_CONCURRENT,
 }

@@ -82,6 +82,7 @@ ACL_BLOCKED = "coredns_acl_blocked_requests_total"
 ACL_FILTERED = "coredns_acl_filtered_requests_total"
 ACL_DROPPED = "coredns_acl_dropped_requests_total"
 TEMPLATE_MATCHES = "coredns_template_matches_total"
+AUTOPATH_SUCCESS = "coredns_autopath_success_total"
 
 DROPPED = "kdns_dns_dropped_total"
 SEND_FAILURES = "kdns_dns_send_failures_total"
@@ -169,6 +170,7 @@ COREDNS: dict[str, Family] = {
     ACL_FILTERED: _counter("Queries that `acl` has answered with nothing.", *_WHERE),
     ACL_DROPPED: _counter("Queries that `acl` has left without a reply.", *_WHERE),
     TEMPLATE_MATCHES: _counter("Replies that `template` has made, without SERVFAIL.", *_WHERE, "class", "type"),
+    AUTOPATH_SUCCESS: _counter("Queries that `autopath` answered with another name of the search path.", "server"),
     PROGRAMMING: _histogram(
         "Time from a change of endpoints to its being answered by all workers.", PROGRAMMING_BOUNDS, "service_kind"
     ),
@@ -184,7 +186,7 @@ KDNS: dict[str, Family] = {
     UDP_QUEUE: _gauge("Memory of the queries that wait to be read now.", "address"),
     UDP_BUFFER: _gauge("Memory that waiting queries may take.", "address"),
     SHED: _counter("Questions for outside refused under overload, or prefetches left undone.", "reason"),
-    UNASKED: _counter("Questions for outside that no forwarder was there for, or too many waited already."),
+    UNASKED: _counter("Questions for outside that no forwarder was there for, or that it has not answered."),
     JOINED: _counter("Questions that waited for the answer to the same question of another client."),
     STRANGERS: _counter("Messages from an upstream's address that answer no question; somebody may be guessing."),
     IN_FLIGHT: _gauge("Messages to upstreams that wait for their answers."),

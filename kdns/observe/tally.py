@@ -27,6 +27,7 @@ from collections.abc import Iterable, Iterator, MutableSequence, Sequence
 from typing import NamedTuple
 
 from kdns.observe.families import (
+    AUTOPATH_SUCCESS,
     CACHE_HITS,
     CACHE_REQUESTS,
     DO_REQUESTS,
@@ -83,6 +84,9 @@ _TEMPLATED = frozenset(
     for code in range(len(_RCODE_TEXTS))
     if code != _RCODE_AT[int(Rcode.SERVFAIL)]
 )
+
+# A walk of `autopath` that came to a name: rcode and maker.
+_FOUND_ON_A_WALK = (_RCODE_AT[int(Rcode.NOERROR)], _MAKER_AT["autopath"])
 
 # The words of one zone at one listener: tables one behind the other.
 _BY_TYPE = len(_TYPE_TEXTS) * len(_RCODE_TEXTS)  # for each transport and family
@@ -309,7 +313,7 @@ class Tally:
         self._words[_PANICS] += 1
 
     def unasked(self, count: int) -> None:
-        """Questions for outside that there was no forwarder for, or no room."""
+        """Questions for outside that no forwarder was there for, or that it has not answered."""
         self._words[_UNASKED] += count
 
 
@@ -342,6 +346,8 @@ def _by_maker(where: Where, inside: int) -> Iterator[Sample]:
     if kind and where.cache:  # a failure is remembered without `cache`, too (RFC 9520)
         yield Sample(CACHE_REQUESTS, (where.server, where.cache, ""))
         yield Sample(CACHE_HITS, (where.server, kind, where.cache, ""))
+    if (rcode, at) == _FOUND_ON_A_WALK:
+        yield Sample(AUTOPATH_SUCCESS, (where.server,))
 
 
 def _times(where: Where, inside: int) -> Iterator[Sample]:

@@ -4,8 +4,8 @@
     forwarder -> worker      Tolds   to that worker; a later one of the same slot passes over them
 
 What a forwarder that has died was asked is told as failed as soon as that is noticed, within TICK_SECONDS; so is what
-is not told of within PATIENCE_SECONDS. No client has more than its share pending: what is more is not taken, before
-it costs anything, and the forwarder hears how many those were.
+is not told of within PATIENCE_SECONDS. No client has more than its share pending: what is more is shed before it
+costs anything, and the forwarder hears how many those were, and why.
 
 Not here: what is asked and what is made of it (kdns.answer), the forwarder (kdns.server.forwarder).
 """
@@ -19,12 +19,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from kdns.forward.fairness import Room
+from kdns.forward.fairness import Room, Shed
 from kdns.forward.values import Limits
 from kdns.server.slots import Slot
-from kdns.wire.iana import EDE, Rcode
-from kdns.wire.outside import Ask, Purpose, Source, Told
-from kdns.wire.query import RA_BIT
+from kdns.wire.outside import Ask, Purpose, Told, Unasked, unasked
 
 # Of one worker. A query that waits for it is kept, some 500 octets in all: 4 MB. Four workers with so many are twice
 # what the forwarder takes (kdns.forward.values.Limits.in_flight), which says who is not served if there are more.
@@ -32,7 +30,7 @@ PENDING_MAX = 4096
 PATIENCE_SECONDS = 5.0  # the forwarder tells within 4 s; the time-outs of stub resolvers begin at 5 s
 TICK_SECONDS = 0.1
 RETRY_SECONDS = 0.005  # for a forwarder that is behind: it reads some hundred questions in that time
-SHED_CLIENTS_MAX = 256  # counted apart until the next message, that is for 0.1 s; more are not told of
+SHED_CLIENTS_MAX = 256  # counted apart until the next message, that is for 0.1 s; more count together
 BATCH_MAX = 64  # questions of one message: what one recvmmsg brings
 READS_MAX = 8  # messages read at one event; the rest at the next turn, so that the loop goes round
 # The largest message: one reply of 64 KiB with a record for each 12 of its octets, whose TTLs and offsets take 5
@@ -41,20 +39,32 @@ MESSAGE_OCTETS_MAX = 128 * 1024
 
 OnTold = Callable[[Told], None]
 
-_BUSY = "too many questions for outside are waiting"
-_DIED = "the forwarder ended before it answered"
-_LATE = "the forwarder did not answer in time"
+_GONE = unasked(Unasked.GONE)
+# What is told of what is shed; nobody waits for a prefetch.
+_REFUSALS = {
+    Shed.CLIENT: unasked(Unasked.CLIENT),
+    Shed.FULL: unasked(Unasked.FULL),
+    Shed.PREFETCH: unasked(Unasked.FULL),
+}
+
+
+class Shedding(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """So many questions of this client a worker has shed. client: b"" for all those that are not kept apart."""
+
+    client: bytes
+    reason: Shed
+    count: int
 
 
 class Asks(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Questions of the worker with this number among those of its slot.
 
-    shed: how many of which client it has not taken, as that had its share.
+    shed: those that it has not passed on, or that had to make room for others.
     """
 
     incarnation: int
     asks: tuple[Ask, ...]
-    shed: dict[bytes, int] = {}
+    shed: tuple[Shedding, ...] = ()
 
 
 class Tolds(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -109,20 +119,20 @@ class Asker:
         self._number = 0
         self._pending: dict[int, tuple[float, OnTold, bytes]] = {}  # by number; of which client
         self._room: Room[int] = Room(PENDING_MAX, client_max)
-        self._shed: dict[bytes, int] = {}
+        self._shed: dict[tuple[bytes, Shed], int] = {}
         self._is_blocked = False  # the forwarder is behind, and its socket is full
         self._unsent: list[Ask] = []
         self._buffer = memoryview(bytearray(MESSAGE_OCTETS_MAX))
         self._is_ticking = False
         self._when_told: list[Callable[[], None]] = []
-        self.refused = 0  # questions that were not passed on, or not told of in time
+        self.refused = 0  # questions that no forwarder was there for, or that it has not answered
 
     def __len__(self) -> int:
         """Questions that nothing has been told of yet."""
         return len(self._pending)
 
     def take_refused(self) -> int:
-        """How many were not passed on, or not told of in time, since the last call."""
+        """How many questions no forwarder was there for, or has not answered, since the last call."""
         refused, self.refused = self.refused, 0
         return refused
 
@@ -133,30 +143,40 @@ class Asker:
     def stop(self) -> None:
         """Hear it no more; what is pending is told as failed."""
         self._loop.remove_reader(self._feed.fileno())
-        self._fail(list(self._pending), _LATE)
+        self._fail(list(self._pending), Unasked.LATE)
 
-    def ask(self, ask: Ask, on_told: OnTold, patience: float = PATIENCE_SECONDS) -> bool:
-        """Pass a question on; its number is given here. `on_told` is called once, later.
+    def refusal(self, ask: Ask) -> Told | None:
+        """What is told of a question that is not to be asked; None if it is to be.
 
-        patience: seconds after which it is told as failed at the latest.
-        False, and it is not called, if there is no forwarder just now, or too much is waiting for it: of this
-        client, or of all, and of no other more.
+        So it is if there is no forwarder just now, or too much is waiting for it: of this client, or of all, and of
+        no other more.
         """
         if self._forwarder.incarnation != self._forwarder_incarnation:
             self._lose_forwarder()
         if not self._forwarder.pid:
             self.refused += 1
-            return False
-        client, is_prefetch = ask.client, ask.purpose == Purpose.PREFETCH
-        if self._room.refuses_prefetch() if is_prefetch else self._room.refusal(client) is not None:
-            self._note_shed(client)
-            return False
+            return _GONE
+        if ask.purpose == Purpose.PREFETCH:
+            reason = Shed.PREFETCH if self._room.refuses_prefetch() else None
+        else:
+            reason = self._room.refusal(ask.client)
+        if reason is None:
+            return None
+        self._note_shed(ask.client, reason)
+        return _REFUSALS[reason]
+
+    def ask(self, ask: Ask, on_told: OnTold, patience: float = PATIENCE_SECONDS) -> None:
+        """Pass on a question that has no `refusal`; its number is given here. `on_told` is called once, later.
+
+        patience: seconds after which it is told as failed at the latest.
+        """
+        client = ask.client
         loser = self._room.loser()
         if loser is not None:
-            self._fail([loser], _BUSY)
+            self._shed_pending(loser)
         self._number += 1
         self._pending[self._number] = self._clock() + min(patience, PATIENCE_SECONDS), on_told, client
-        if is_prefetch:
+        if ask.purpose == Purpose.PREFETCH:
             self._room.enter_prefetch(self._number)
         else:
             self._room.enter(client, self._number)
@@ -168,7 +188,6 @@ class Asker:
         if len(self._unsent) >= BATCH_MAX and not self._is_blocked:
             self._flush()
         self._begin_ticking()
-        return True
 
     def when_told(self, callback: Callable[[], None]) -> None:
         """For an `on_told`: have this called once the others have been told that are to be told now."""
@@ -189,16 +208,26 @@ class Asker:
     def _send(self, asks: tuple[Ask, ...]) -> bool:
         """Whether the socket took it: if not, the forwarder is behind."""
         try:
-            self._feed.send(encode(Asks(self._incarnation, asks, self._shed)))
+            shed = tuple(Shedding(*who, count) for who, count in self._shed.items())
+            self._feed.send(encode(Asks(self._incarnation, asks, shed)))
         except OSError:
             return False
         self._shed = {}
         return True
 
-    def _note_shed(self, client: bytes) -> None:
-        if client in self._shed or len(self._shed) < SHED_CLIENTS_MAX:
-            self._shed[client] = self._shed.get(client, 0) + 1
+    def _note_shed(self, client: bytes, reason: Shed) -> None:
+        who = client, reason
+        if who not in self._shed and len(self._shed) >= SHED_CLIENTS_MAX:
+            who = b"", reason
+        self._shed[who] = self._shed.get(who, 0) + 1
         self._begin_ticking()
+
+    def _shed_pending(self, number: int) -> None:
+        """Tell one that waits that it has to make room. The forwarder may know it already, and counts it again."""
+        reason = Shed.PREFETCH if self._room.is_prefetch(number) else Shed.FULL
+        self._note_shed(self._pending[number][2], reason)
+        self._tell(msgspec.structs.replace(_REFUSALS[reason], number=number))
+        self._end_telling()
 
     def _on_readable(self) -> None:
         for _ in range(READS_MAX):
@@ -228,7 +257,7 @@ class Asker:
         if not self._forwarder.pid or self._forwarder.incarnation != self._forwarder_incarnation:
             self._lose_forwarder()
         now = self._clock()
-        self._fail([number for number, (deadline, _, _) in self._pending.items() if deadline <= now], _LATE)
+        self._fail([number for number, (deadline, _, _) in self._pending.items() if deadline <= now], Unasked.LATE)
         if self._shed and not self._unsent:
             self._send(())
         if self._pending or self._shed:
@@ -238,12 +267,12 @@ class Asker:
         """The forwarder that knew of what is pending is gone. What is not sent yet is for its successor."""
         self._forwarder_incarnation = self._forwarder.incarnation
         unsent = {ask.number for ask in self._unsent}
-        self._fail([number for number in self._pending if number not in unsent], _DIED)
+        self._fail([number for number in self._pending if number not in unsent], Unasked.DIED)
 
-    def _fail(self, numbers: list[int], text: str) -> None:
+    def _fail(self, numbers: list[int], why: Unasked) -> None:
         for number in numbers:
             self.refused += 1
-            self._tell(failure(number, text))
+            self._tell(unasked(why, number))
         self._end_telling()
 
     def _tell(self, told: Told) -> None:
@@ -261,10 +290,3 @@ class Asker:
         callbacks, self._when_told = self._when_told, []
         for callback in callbacks:
             callback()
-
-
-def failure(number: int, text: str) -> Told:
-    """That a question has no answer, because of us."""
-    return Told(
-        number, Rcode.SERVFAIL, RA_BIT, b"", (0, 0, 0), source=Source.FAILURE, ede=EDE.NETWORK_ERROR, text=text
-    )

@@ -11,17 +11,17 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from kdns.answer.outside import SHED
 from kdns.observe.consolidate import ConsolidateRule, Consolidator, ErrorLine, error_line
 from kdns.observe.logs import Log
 from kdns.server.waiting import PATIENCE_SECONDS, Outside
-from kdns.wire.iana import EDE
-from kdns.wire.outside import Ask, Purpose, Source, Told
+from kdns.wire.outside import Ask, Purpose, Source, Told, is_unasked
 
 # What each server block says of errors; None: it has no `errors`, and they are not logged.
 ErrorRules = Sequence[tuple[ConsolidateRule, ...] | None]
 
-SHED_SECONDS = 1.0  # between two lines of one server block about questions that were shed: metrics count them
+# Between two lines of one server block that say, for the same reason, that a question has no answer because of us
+# (kdns.wire.outside.Unasked): under overload there are thousands a second, and metrics count them.
+UNASKED_SECONDS = 1.0
 
 _TAIL_OCTETS = 4  # type and class, behind the name in a question
 
@@ -39,8 +39,8 @@ class Errors:
         self._is_debugging = is_debugging
         self._clock = clock
         self._blocks = [None if block is None else Consolidator(block) for block in rules]
-        self._shed_at = [-SHED_SECONDS] * len(rules)  # when a line last told of what was shed
-        self._shed_since = [0] * len(rules)
+        # By server block and reason: when a line last told of it, and how many there were since.
+        self._unasked: dict[tuple[int, str], tuple[float, int]] = {}
         self._consolidators = [one for one in self._blocks if one is not None]
 
     def around(self, outside: Outside) -> Outside:
@@ -56,12 +56,13 @@ class Errors:
         if block is None or told.source != Source.FAILURE or not told.text or ask.purpose == Purpose.PREFETCH:
             return
         text = told.text
-        if told.ede == EDE.NETWORK_ERROR and not block.wants(text):
-            now, left_out = self._clock(), self._shed_since[ask.group]
-            if now - self._shed_at[ask.group] < SHED_SECONDS:
-                self._shed_since[ask.group] += 1
+        if is_unasked(told) and not block.wants(text):
+            now, key = self._clock(), (ask.group, text)
+            told_at, left_out = self._unasked.get(key, (now - UNASKED_SECONDS, 0))
+            if now - told_at < UNASKED_SECONDS:
+                self._unasked[key] = told_at, left_out + 1
                 return
-            self._shed_at[ask.group], self._shed_since[ask.group] = now, 0
+            self._unasked[key] = now, 0
             text += f" ({left_out} more since the last line)" if left_out else ""
         name, qtype = ask.question[:-_TAIL_OCTETS], int.from_bytes(ask.question[-_TAIL_OCTETS:-2])
         line = block.take(told.text, error_line(told.rcode, name, qtype, text), self._clock())
@@ -93,12 +94,16 @@ class _Reported:
         self._outside = outside
         self._errors = errors
 
-    def ask(self, ask: Ask, on_told: Callable[[Told], None], patience: float = PATIENCE_SECONDS) -> bool:
+    def refusal(self, ask: Ask) -> Told | None:
+        """As Outside.refusal."""
+        refusal = self._outside.refusal(ask)
+        if refusal is not None:
+            self._errors.note(ask, refusal)
+        return refusal
+
+    def ask(self, ask: Ask, on_told: Callable[[Told], None], patience: float = PATIENCE_SECONDS) -> None:
         """As Outside.ask."""
-        is_taken = self._outside.ask(ask, partial(self._note_and_tell, ask, on_told), patience)
-        if not is_taken:
-            self._errors.note(ask, SHED)
-        return is_taken
+        self._outside.ask(ask, partial(self._note_and_tell, ask, on_told), patience)
 
     def when_told(self, callback: Callable[[], None]) -> None:
         """As Outside.when_told."""

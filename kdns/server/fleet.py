@@ -185,8 +185,8 @@ class Fleet:
     def on_exit(self, pid: int, status: int, now: float) -> bool:
         """Take note of a process that ended, if it is one of ours.
 
-        True if it means that the configuration cannot be served, and there is no sense in another try: control has
-        said why, before anything was answered, or the forwarder, that what it forwards comes back.
+        True if it means that the configuration cannot be served, and there is no sense in another try: before all
+        was answered control or a worker has said why, or at any time the forwarder, that what it forwards comes back.
         """
         child = next((child for child in self._children if child.pid == pid), None)
         if child is None:
@@ -200,8 +200,7 @@ class Fleet:
             return False
         if child is self._control:
             self.statuses.lose_control(int(now * 1e9))
-        is_early = child is self._control and not self.was_ready
-        if (is_early or child is self._forwarder) and os.waitstatus_to_exitcode(status) == EXIT_ERROR:
+        if (child is self._forwarder or not self.was_ready) and os.waitstatus_to_exitcode(status) == EXIT_ERROR:
             return True
         delay = child.backoff.next_delay(now - child.started)
         child.due = now + delay

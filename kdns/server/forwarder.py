@@ -191,8 +191,8 @@ class Forwarder:
                 continue
             worker = message.incarnation << _WORKER_BITS | index
             self._counts[Count.ASKED] += len(message.asks)
-            for client, count in message.shed.items():
-                self._desk.resolver.shed_before(client, count)
+            for shed in message.shed:
+                self._desk.resolver.shed_before(shed.client, shed.reason, shed.count)
             for ask in message.asks:
                 if self._probes.expects(ask) and self._is_loop(ask):
                     return

@@ -30,7 +30,6 @@ SETTLE_SECONDS = 2.0  # CoreDNS's, after an answer: a loop comes round in less
 # Names asked for after one has come back, each when the one before it was answered. With two upstreams, drawn by
 # chance, that which leads here is passed over so often once in 256 times.
 SECONDS_MAX = 8
-LABEL_DIGITS_MAX = 19  # of a random number of 63 bits
 
 _TAIL = int(RRType.HINFO).to_bytes(2) + int(RRClass.IN).to_bytes(2)
 

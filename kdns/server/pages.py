@@ -100,7 +100,7 @@ def _samples(view: View) -> Mapping[Sample, float]:
     found: Counter[Sample] = Counter(view.gone)
     for one in view.fleets:
         found.update(one.counters())
-    _keep_most(found, families.NAMESPACE_REQUESTS, TOLD_MAX)
+    _keep_most(found, families.NAMESPACE_REQUESTS)
     found.update({Sample(families.RELOAD_FAILED): view.failed_reloads, **view.health, **footprint()})
     if view.version:
         found[Sample(families.RELOAD_VERSION, (HASH_NAME, view.version))] = 1
@@ -127,9 +127,9 @@ def _hosts(statuses: Statuses) -> dict[Sample, float]:
     }
 
 
-def _keep_most(samples: Counter[Sample], name: str, most: int) -> None:
+def _keep_most(samples: Counter[Sample], name: str) -> None:
     """Tell only those of a metric that have most."""
-    for sample in sorted((one for one in samples if one.name == name), key=lambda one: -samples[one])[most:]:
+    for sample in sorted((one for one in samples if one.name == name), key=lambda one: -samples[one])[TOLD_MAX:]:
         del samples[sample]
 
 

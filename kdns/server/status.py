@@ -25,13 +25,12 @@ WORD_OCTETS = 8
 class Origin:
     """Which source it is. label: its first zone, and a number where several begin with that.
 
-    is_cluster: it is made of Kubernetes objects. is_watched: they come from an API server.
+    is_watched: its objects come from an API server.
     zones: its apexes. access: which API server, as configured; "" for files.
     namespaces: the only ones that are watched; none for all. is_hosts: it is a `hosts` line.
     """
 
     label: str
-    is_cluster: bool
     is_watched: bool
     zones: frozenset[bytes] = frozenset()
     access: str = ""
@@ -158,9 +157,9 @@ def _zones(source: SourcePlan) -> tuple[bytes, ...]:
 
 def _origin(source: SourcePlan, label: str, zones: frozenset[bytes]) -> Origin:
     if not isinstance(source, ClusterPlan):
-        return Origin(label, False, False, zones, is_hosts=isinstance(source, HostsPlan))
+        return Origin(label, False, zones, is_hosts=isinstance(source, HostsPlan))
     kubernetes = source.kubernetes
     if not kubernetes.is_watched:
-        return Origin(label, True, False, zones)
+        return Origin(label, False, zones)
     access = kubernetes.endpoint or f"{kubernetes.kubeconfig} {kubernetes.context}".strip() or "in-cluster"
-    return Origin(label, True, True, zones, access, frozenset(kubernetes.namespaces))
+    return Origin(label, True, zones, access, frozenset(kubernetes.namespaces))

@@ -1,6 +1,7 @@
 """The supervisor: PID 1, one thread around `select`. It binds, forks, watches, reloads, drains, says how it all is.
 
-    start    sockets are bound, the fleet is forked; a mistake in configuration or data ends all with status 1
+    start    addresses are reserved, the fleet is forked; a mistake in configuration or data ends all with status 1.
+             Workers open their sockets when they can answer
     reload   SIGHUP, SIGUSR1, or a changed configuration where `reload` asks to look: a second fleet on the same
              sockets; the first goes when the second one is ready
     end      SIGTERM, SIGINT: lame duck (not ready, and otherwise as ever), if a time is set for it; then the fleet
@@ -37,7 +38,7 @@ from kdns.server.sizing import MIB, Bound
 from kdns.server.slots import Serials
 from kdns.server.sockets import Address, BindError, Binding, bind_all
 
-TICK_SECONDS = 0.25  # a death is heard of by signal; this is for silence, restarts that are due, and readiness
+TICK_SECONDS = 0.25  # a death, or a worker that is ready, is heard of by signal; this is for silence and restarts
 DRAIN_TICK_SECONDS = 0.02  # while a fleet leaves: connections that come when it accepts none any more wait so long
 DRAIN_SECONDS = 5.0  # a worker takes at most 4; Kubernetes gives a pod 30
 RELOAD_SECONDS = 120.0  # for the new fleet to read its data: the largest dumps take seconds
@@ -186,6 +187,8 @@ class Supervisor:
 
     def _advance(self, now: float) -> None:
         """Take the next step of a reload or of the end, if it is time."""
+        for binding in self._bindings.values():
+            binding.end_reservation()
         incoming = self._incoming
         if incoming is not None and incoming.slots.are_ready:
             self._switch(incoming, now)

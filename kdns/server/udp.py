@@ -18,7 +18,6 @@ import ctypes
 import mmap
 import socket
 import sys
-from collections.abc import Callable
 from errno import EAGAIN, EINTR
 from functools import partial
 from struct import Struct
@@ -27,13 +26,14 @@ from time import perf_counter_ns
 from kdns.answer.case import Client
 from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.form import form_of
-from kdns.answer.outside import SHED, Pending
+from kdns.answer.outside import Pending
+from kdns.answer.passing import FOLDED_HTTPS, Passing, unfolded
 from kdns.answer.replying import SERIAL_OCTETS
 from kdns.answer.responder import Responder
 from kdns.observe.sampling import NamespaceSampler
 from kdns.observe.tally import FIRST_BOUND_NS, Meter
 from kdns.server.waiting import Observer, Outcome, Outside, hand_over, observed, timed
-from kdns.wire.outside import Told
+from kdns.wire.outside import Ask, Told
 from kdns.wire.query import HEADER_OCTETS
 
 BATCH = 64  # more gains nothing measurable; fewer costs system calls under load
@@ -58,18 +58,21 @@ _sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int
 
 # Where a reply goes: a socket address as the kernel wrote it, and the control data, b"" for none.
 _Origin = tuple[bytes, bytes]
+# A query that was passed on, as Responder.passed wants it.
+_Passed = tuple[Passing, Ask, bytes, int, Client]
+
+_AF_INET = socket.AF_INET.to_bytes(2, sys.byteorder)
 
 
 class _Buffers:
     """The memory of one batch: queries and replies, client addresses, control data, and headers that point there."""
 
-    def __init__(self, with_control: bool, batch: int = BATCH) -> None:
-        self._batch = batch
-        self.octets = mmap.mmap(-1, batch * STRIDE)
-        self.addresses = mmap.mmap(-1, batch * ADDRESS_OCTETS)
-        self.control = mmap.mmap(-1, batch * CONTROL_OCTETS)
-        self._iovecs = mmap.mmap(-1, batch * _IOVEC.size)
-        self._headers = mmap.mmap(-1, batch * _MMSGHDR.size)
+    def __init__(self, with_control: bool) -> None:
+        self.octets = mmap.mmap(-1, BATCH * STRIDE)
+        self.addresses = mmap.mmap(-1, BATCH * ADDRESS_OCTETS)
+        self.control = mmap.mmap(-1, BATCH * CONTROL_OCTETS)
+        self._iovecs = mmap.mmap(-1, BATCH * _IOVEC.size)
+        self._headers = mmap.mmap(-1, BATCH * _MMSGHDR.size)
         self.lengths = memoryview(self._iovecs).cast("L")  # iov_len of message i at 2 * i + 1
         self.sizes = memoryview(self._headers).cast("I")  # msg_len of message i at 16 * i + 14
         self._longs = memoryview(self._headers).cast("L")
@@ -100,7 +103,7 @@ class _Buffers:
     def _fill(self, with_control: bool) -> None:
         octets, addresses = _address_of(self.octets), _address_of(self.addresses)
         control, iovecs = _address_of(self.control), _address_of(self._iovecs)
-        for i in range(self._batch):
+        for i in range(BATCH):
             _IOVEC.pack_into(self._iovecs, i * _IOVEC.size, octets + i * STRIDE, BUFFER_OCTETS)
             where = (control + i * CONTROL_OCTETS, CONTROL_OCTETS) if with_control else (0, 0)
             _MMSGHDR.pack_into(
@@ -191,7 +194,7 @@ class UdpServer:
                 question, payload = form[0].lower(), form[1]
                 entry = get(question) or kept(question, payload, False)
             if entry is None:
-                passed = self._pass_on(base, size, question, payload) if form is not None else None
+                passed = self._pass_on(base, size, question, payload) if form else None
                 length = self._respond(base, size) if passed is None else passed
                 if not length:
                     dropped.append(length_at >> 1)
@@ -215,24 +218,28 @@ class UdpServer:
 
     def _pass_on(self, base: int, size: int, question: bytes, payload: int) -> int | None:
         """Pass on a plain query for outside; the length of the reply, 0 for none now; None if it is not plain."""
-        responder, outside = self._responder, self._outside
-        passing = responder.passing(question, payload, size)
+        if question.endswith(FOLDED_HTTPS):
+            start = base + HEADER_OCTETS
+            question = unfolded(question, self._buffers.octets[start : start + len(question)])
+        outside, passing = self._outside, self._responder.passing(question)
         if passing is None or outside is None:
             return None
-        i, message = base // STRIDE, self._buffers.octets[base : base + size]
-        client = self._client(i)
+        i = base // STRIDE
+        origin = self._buffers.origin(i)
+        client = _client_of(origin[0])
         ask = passing.ask(question, client[0])
-        finish = partial(responder.passed, passing, ask, message, payload, client, self._meter.late)
-        if not outside.ask(ask, partial(self._pass_back, finish, self._buffers.origin(i), perf_counter_ns())):
-            return self._write(i, finish(SHED))
+        refusal = outside.refusal(ask)
+        query = passing, ask, self._buffers.octets[base : base + size], payload, client
+        if refusal is not None:
+            return self._write(i, self._responder.passed(*query, self._meter.late, refusal))
+        outside.ask(ask, partial(self._pass_back, query, origin, perf_counter_ns()))
         self.waiting += 1
         return 0
 
-    def _pass_back(
-        self, finish: Callable[[Told], bytes | None], origin: _Origin, began_ns: int, told: Told
-    ) -> None:
-        reply = finish(told)
-        self._meter.late.took(perf_counter_ns() - began_ns, 1)
+    def _pass_back(self, query: _Passed, origin: _Origin, began_ns: int, told: Told) -> None:
+        meter = self._meter.late
+        reply = self._responder.passed(*query, meter, told)
+        meter.took(perf_counter_ns() - began_ns, 1)
         if reply is None:
             self.waiting -= 1
         else:
@@ -272,9 +279,7 @@ class UdpServer:
         return dropped
 
     def _client(self, i: int) -> Client:
-        raw = self._buffers.addresses[i * ADDRESS_OCTETS : (i + 1) * ADDRESS_OCTETS]
-        port = int.from_bytes(raw[2:4])
-        return (raw[4:8] if int.from_bytes(raw[:2], sys.byteorder) == socket.AF_INET else raw[8:24]), port
+        return _client_of(self._buffers.addresses[i * ADDRESS_OCTETS : (i + 1) * ADDRESS_OCTETS])
 
     def _send(self, count: int, dropped: list[int]) -> None:
         """Send all replies but the dropped ones: the runs between those."""
@@ -316,6 +321,11 @@ class UdpServer:
             lost = end - start if error == EAGAIN else 1
             self._responder.tally.send_failed(lost)
             start += lost
+
+
+def _client_of(address: bytes) -> Client:
+    """Whose socket address that is."""
+    return address[4:8] if address[:2] == _AF_INET else address[8:24], int.from_bytes(address[2:4])
 
 
 def _clear_interfaces(buffers: _Buffers, count: int, at: int) -> None:

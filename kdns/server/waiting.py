@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from kdns.answer.outside import SHED, Pending
+from kdns.answer.outside import Pending
 from kdns.observe.querylog import Exchange
 from kdns.observe.tally import Meter
-from kdns.wire.outside import Ask, Told
+from kdns.wire.outside import Ask, Told, Unasked, unasked
 
 # A whole reply; what waits for it; None for silence.
 Outcome = bytes | Pending | None
@@ -29,11 +29,17 @@ Observer = Callable[[Exchange], None]
 PATIENCE_SECONDS = 4.5
 
 
+_NOBODY, _OVERDUE = unasked(Unasked.GONE), unasked(Unasked.OVERDUE)
+
+
 class Outside(Protocol):
     """Who passes questions on: kdns.server.asking.Asker."""
 
-    def ask(self, ask: Ask, on_told: Callable[[Told], None], patience: float = PATIENCE_SECONDS) -> bool:
-        """Whether the question was taken; `on_told` is called once then, and never otherwise.
+    def refusal(self, ask: Ask) -> Told | None:
+        """What is told instead of asking this question; None if it may be asked now. To be called before `ask`."""
+
+    def ask(self, ask: Ask, on_told: Callable[[Told], None], patience: float = PATIENCE_SECONDS) -> None:
+        """Ask a question that is not refused; `on_told` is called once, later.
 
         patience: seconds after which a failure is told at the latest.
         """
@@ -45,11 +51,15 @@ class Outside(Protocol):
 def hand_over(outside: Outside | None, pending: Pending, send: Callable[[bytes], None]) -> bytes | None:
     """Ask for what a query waits for, and for what it waits for then; its reply goes to `send`, later.
 
-    Where the question is not taken the reply that says so is given back, to be sent at once.
+    Where the question is refused the reply that says so is given back, to be sent at once.
     """
-    if outside is not None and outside.ask(pending.ask, _Wait(outside, pending, send).on_told):
-        return None
-    return _shed(pending)
+    if outside is None:
+        return _finished(pending, _NOBODY)
+    refusal = outside.refusal(pending.ask)
+    if refusal is not None:
+        return _finished(pending, refusal)
+    outside.ask(pending.ask, _Wait(outside, pending, send).on_told)
+    return None
 
 
 class _Wait:
@@ -71,14 +81,17 @@ class _Wait:
             return
         self._pending = outcome
         patience = self._deadline - time.monotonic()
-        if patience <= 0 or not self._outside.ask(outcome.ask, self.on_told, patience):
-            self._send(_shed(outcome))
+        refusal = self._outside.refusal(outcome.ask) if patience > 0 else _OVERDUE
+        if refusal is None:
+            self._outside.ask(outcome.ask, self.on_told, patience)
+        else:
+            self._send(_finished(outcome, refusal))
 
 
-def _shed(pending: Pending) -> bytes:
-    """The reply to a query for which nothing more is asked."""
-    outcome = pending.finish(SHED)
-    return outcome if isinstance(outcome, bytes) else _shed(outcome)
+def _finished(pending: Pending, told: Told) -> bytes:
+    """The reply to a query for which nothing more is asked, for the reason that is told."""
+    outcome = pending.finish(told)
+    return outcome if isinstance(outcome, bytes) else _finished(outcome, told)
 
 
 def timed(pending: Pending, meter: Meter) -> Pending:

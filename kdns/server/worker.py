@@ -49,9 +49,9 @@ from kdns.server.guarding import GuardTally
 from kdns.server.labels import labels_of
 from kdns.server.loading import Steps, load
 from kdns.server.parcel import unpack, unpack_file
-from kdns.server.process import EXIT_BUG, EXIT_OK
+from kdns.server.process import EXIT_BUG, EXIT_ERROR, EXIT_OK
 from kdns.server.slots import Slot, SlotState
-from kdns.server.sockets import TCP_BACKLOG, SlotSockets
+from kdns.server.sockets import TCP_BACKLOG, BindError, SlotSockets
 from kdns.server.tcp import (
     DEFAULT_LIMITS,
     Connections,
@@ -320,6 +320,7 @@ class Worker:
     async def _open(self, change: Change) -> None:
         """Begin to read queries."""
         for sockets in self._plan.sockets:
+            sockets.open()
             responder = self._engine.responder(sockets.listener)
             observe = self._observer(sockets)
             family = 6 if sockets.udp.family == socket.AF_INET6 else 4
@@ -342,6 +343,7 @@ class Worker:
             self._udp.append((sockets.udp, udp))
             self._loop.add_reader(sockets.udp.fileno(), udp.on_readable)
         self._slot.state = SlotState.READY
+        os.kill(os.getppid(), signal.SIGCHLD)  # there is news of a child: the supervisor need not wait for its tick
         self._acknowledge(change)
 
     def _observer(self, sockets: SlotSockets) -> Observer | None:
@@ -357,7 +359,11 @@ class Worker:
 
     def _check_opened(self, opening: asyncio.Task[None]) -> None:
         error = opening.exception()
-        if error is not None:  # no memory, no descriptors: let the supervisor try again
+        if isinstance(error, BindError):  # somebody has taken the port, or a part of it, since it was reserved
+            self._log.error(str(error))
+            self.status = EXIT_ERROR
+            self._loop.stop()
+        elif error is not None:  # no memory, no descriptors: let the supervisor try again
             self._log.error(f"worker {self._slot.index} cannot read queries: {error!r}")
             self.status = EXIT_BUG
             self._loop.stop()

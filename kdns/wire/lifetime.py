@@ -70,8 +70,8 @@ def lifetime(reply: Layout, limits: Limits) -> Lifetime:
     """
     rcode = reply.rcode
     if rcode == _NOERROR and reply.is_answered:
-        most = min(limits.success_most, MAX_SUCCESS_SECONDS)
-        return _kept(_SUCCESS, min(reply.ttls), limits.success_least, most)
+        least_ttl = reply.ttls[0] if len(reply.ttls) == 1 else min(reply.ttls)
+        return _kept(_SUCCESS, least_ttl, limits.success_least, min(limits.success_most, MAX_SUCCESS_SECONDS))
     if rcode != _NOERROR and rcode != _NXDOMAIN:
         return _FAILURE
     if reply.soa is None:

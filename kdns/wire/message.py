@@ -142,21 +142,21 @@ class _Malformed(Exception):
     """Octets that are no message."""
 
 
-def layout(data: bytes) -> Layout | None:
-    """Measure a message; None if it is malformed.
+def layout(data: bytes, question_end: int = 0) -> Layout | None:
+    """Measure a message; None if it is malformed. question_end: where one question ends, if that is known.
 
     So is one whose records are of another class than an IN question, whose addresses have not their length, or whose
     RDATA is not as the names in it have it (RFC 1035 section 3.3): clients would choke on it, or read beyond it.
     """
     try:
-        return _walk(data)
+        return _walk(data, question_end)
     except (_Malformed, IndexError, error):
         return None
 
 
-def _walk(data: bytes) -> Layout:
+def _walk(data: bytes, known_end: int) -> Layout:
     _, flags, questions, answers, authorities, additionals = _header(data)
-    question_end = at = _question_end(data, questions)
+    question_end = at = known_end if known_end and questions == 1 else _question_end(data, questions)
     qtype, qclass = _pair(data, at - 4) if questions else (0, _IN)
     first_additional = answers + authorities
     ttl_at: list[int] = []
@@ -173,7 +173,7 @@ def _walk(data: bytes) -> Layout:
                 _name_end(data, at, octets_at)
             at += _POINTED_OCTETS
         else:
-            at = _name_end(data, at, octets_at)
+            at = _name_end(data, at, octets_at) if data[at] else at + 1
             rrtype, rrclass, ttl, length = _fixed(data, at)
             at += _FIXED_OCTETS
         fixed_end = at
@@ -185,10 +185,10 @@ def _walk(data: bytes) -> Layout:
             continue
         if rrclass != _IN and qclass == _IN:
             raise _Malformed
-        if _exact_octets(rrtype, length) != length:
-            raise _Malformed
         if rrtype in _NAMES:
             _check_names(data, rrtype, fixed_end, at, octets_at)
+        elif _exact_octets(rrtype, length) != length:
+            raise _Malformed
         ttl_at.append(fixed_end - 6)
         ttls.append(ttl)
         if index < answers:
@@ -312,23 +312,18 @@ class _Reader:
 
 
 def build_query(
-    message_id: int,
-    question: bytes,
-    flags: int,
-    payload_octets: int = PAYLOAD_OCTETS,
-    dnssec_ok: bool = False,
-    options: bytes = b"",
+    message_id: int, question: bytes, flags: int, payload_octets: int = PAYLOAD_OCTETS, dnssec_ok: bool = False
 ) -> bytes:
     """A query for a question (name, type, class). flags: RD and CD, where wanted. payload_octets 0: without EDNS."""
     if not payload_octets:
         return _head(message_id, flags, 1, 0, 0, 0) + question
-    return _head(message_id, flags, 1, 0, 0, 1) + question + _opt(payload_octets, dnssec_ok, options)
+    return _head(message_id, flags, 1, 0, 0, 1) + question + _opt(payload_octets, dnssec_ok)
 
 
 @lru_cache(maxsize=16)
-def _opt(payload_octets: int, dnssec_ok: bool, options: bytes) -> bytes:
+def _opt(payload_octets: int, dnssec_ok: bool) -> bytes:
     """Of the OPT records that are sent there are few."""
-    return opt_record(payload_octets, 0, dnssec_ok, options)
+    return opt_record(payload_octets, 0, dnssec_ok)
 
 
 def body_of(data: bytes, measured: Layout) -> Body | None:

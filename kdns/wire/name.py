@@ -75,11 +75,6 @@ def is_subdomain(name: bytes, ancestor: bytes) -> bool:
     return name.endswith(ancestor) and ancestor in suffixes(name)
 
 
-def sort_key(name: bytes) -> list[bytes]:
-    """A key for the canonical order of names (RFC 4034 section 6.1)."""
-    return labels(name.lower())[::-1]
-
-
 def _split_text(text: str) -> list[bytes]:
     try:
         raw = text.encode("ascii")

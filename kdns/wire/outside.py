@@ -6,9 +6,12 @@ Values that cross a process border; no message of DNS, but what one is made of. 
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 import msgspec
+
+from kdns.wire.iana import EDE, Rcode
+from kdns.wire.query import RA_BIT
 
 NO_EDE = -1
 
@@ -28,6 +31,19 @@ class Source(IntEnum):
     CACHE_DENIAL = 2
     STALE = 3  # RFC 8767
     FAILURE = 4  # there is none
+
+
+class Unasked(Enum):
+    """Why we, not an upstream, left a question without an answer. The values are what clients read, with EDE 23."""
+
+    CLIENT = "too many queries of this client"
+    FULL = "too many queries"
+    MAX_CONCURRENT = "max_concurrent queries are on their way"
+    GONE = "no forwarder is there just now"
+    DIED = "the forwarder ended before it answered"
+    LATE = "the forwarder did not answer in time"
+    OVERDUE = "the search for the name took too long"
+    CHANGED = "the configuration changed while the name was looked up"
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -70,3 +86,19 @@ class Told(msgspec.Struct, frozen=True, gc=False, array_like=True):
     ede: int = NO_EDE
     text: str = ""
     keeps_ttls: bool = False
+
+
+def unasked(why: Unasked, number: int = 0) -> Told:
+    """That a question has no answer, because of us. number: of the question, where that counts."""
+    return Told(
+        number, Rcode.SERVFAIL, RA_BIT, b"", (0, 0, 0), source=Source.FAILURE, ede=EDE.NETWORK_ERROR, text=why.value
+    )
+
+
+def is_unasked(told: Told) -> bool:
+    """Whether it says no more than `unasked`: that it is our doing. An upstream may use the same EDE."""
+    return told.ede == _NETWORK_ERROR and told.source == Source.FAILURE and told.text in _TEXTS
+
+
+_NETWORK_ERROR = int(EDE.NETWORK_ERROR)
+_TEXTS = frozenset(why.value for why in Unasked)

@@ -114,7 +114,7 @@ class CnameRewrite:
 
 @dataclass(frozen=True, slots=True)
 class EdnsRemoval:
-    """`rewrite edns0 ... unset`: this EDNS option of the query is taken away."""
+    """`rewrite edns0 ... unset`: this EDNS option of the query is not sent on; none ever is."""
 
     code: int
     stop: bool = True

@@ -115,6 +115,16 @@ class Server:
         """A TCP connection."""
         return socket.create_connection((self.address, self.port), timeout)
 
+    def wait_until_open(self) -> None:
+        """Wait until connections are not refused any more, nor queries: for one that logs nothing."""
+        while True:
+            try:
+                self.connect().close()
+                return
+            except ConnectionRefusedError:
+                assert self.process.poll() is None, self.log
+                rest_between_looks()
+
     # Processes
 
     def children(self) -> dict[str, int]:
@@ -182,6 +192,16 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+def has_ipv6() -> bool:
+    """Whether this kernel has an IPv6 loopback address."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def is_alive(pid: int) -> bool:

@@ -9,7 +9,7 @@ import dns.message
 import pytest
 
 from tests.server.conftest import Serve
-from tests.server.serving import free_port, zone
+from tests.server.serving import free_port, has_ipv6, zone
 
 
 @pytest.fixture
@@ -19,21 +19,12 @@ def zone_file(tmp_path: Path) -> Path:
     return path
 
 
-def _has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
 @pytest.mark.parametrize("asked", ["127.0.0.1", "127.0.0.2", "127.1.2.3", "::1"])
 @pytest.mark.parametrize("tcp", [False, True])
 def test_a_wildcard_answers_from_the_address_that_was_asked(
     serve: Serve, zone_file: Path, asked: str, tcp: bool
 ) -> None:
-    if asked == "::1" and not _has_ipv6():
+    if asked == "::1" and not has_ipv6():
         pytest.skip("this kernel has no IPv6")
     port = free_port()
     server = serve("--zones", zone_file, "--listen", f":{port}", listen=False, port=port)

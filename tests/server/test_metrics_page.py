@@ -78,6 +78,7 @@ guarded.test:{guarded} {{
 }}
 zone.test:{guarded} {{
     bind 127.0.0.1
+    autopath {search}
     file {zone}
 }}
 """
@@ -164,7 +165,9 @@ def _ask_guarded(port: int) -> int:
     _ask(port, GUARDED, "MX", times=2)
     for cookie in (b"c" * 8, b"c" * 24, b"short"):
         _ask(port, GUARDED, use_edns=0, options=[dns.edns.GenericOption(10, cookie)])
-    return 8 + _exceed(port)
+    for name in ("ns.zone.test.zone.test", "no.such.zone.test", "ns.zone.test"):
+        _ask(port, name)
+    return 11 + _exceed(port)
 
 
 def _exceed(port: int) -> int:
@@ -210,7 +213,8 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
             shop = Shop(serve, directory, api)
             ports = {"port": port, "logged": logged, "guarded": guarded, "http": http, "closed": closed}
             (directory / "zone").write_text(ZONE)
-            files = {"access": shop.access(), "zone": directory / "zone"}
+            (directory / "search").write_text("search zone.test\n")
+            files = {"access": shop.access(), "zone": directory / "zone", "search": directory / "search"}
             shop.corefile.write_text(COREFILE.format(**files, **ports, upstream=upstream.port))
             flags = ("--snapshot", directory / "kept", "--log-format", "json")
             flags += ("--cookie-secret", directory / "secret", "--rrl", RATE)
@@ -355,6 +359,10 @@ def test_what_is_over_the_rate_is_slipped_and_dropped_by_turns(scraped: Scraped)
     assert 0 < told["slipped",] - told.get(("dropped",), 0) + 1 <= 2
     passed = BURST - sum(told.values())
     assert RATE <= passed < BURST
+
+
+def test_what_autopath_has_found_is_told(scraped: Scraped) -> None:
+    assert scraped.series("coredns_autopath_success_total") == {(scraped.guarded,): 1}
 
 
 def test_templates_are_told_by_type(scraped: Scraped) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import dns.rcode
 import pytest
 
 from tests.server.serving import Server, zone
@@ -22,7 +21,6 @@ from tests.server.watched import (
     is_ready,
     outcome,
     samples,
-    wait_until,
     wait_until_answered,
 )
 from tests.support.fakeapi.builders import namespace, service
@@ -166,15 +164,3 @@ def test_the_kinds_that_come_late_are_answered_from_as_they_come(shop: Shop) -> 
     server = shop.serve(timeout=SHORT)
     assert outcome(server, DB) == " ".join(DB_ADDRESSES)
     wait_until_answered(server, NOBODY, "NXDOMAIN")
-
-
-def test_queries_wait_until_the_data_is_there(shop: Shop) -> None:
-    """The sockets are bound at once; what is asked early is answered as soon as it can be, and right."""
-    shop.api.stall()
-    server = shop.serve(is_ready=False)
-    server.wait_for_child("kdns-worker-0")
-    wait_until(lambda: shop.api.connections() > 0, True)
-    shop.api.stall(False)
-    reply = server.ask(WEB, timeout=20)
-    assert reply.rcode() == dns.rcode.NOERROR
-    assert reply.answer

@@ -51,7 +51,7 @@ class Turning:
         self.now = time.monotonic()
         self.source = ApiSource(0, kubernetes, schema_options(kubernetes), connect_to(access), None, self.now)
         words = memoryview(bytearray(8 * len(Word))).cast("q")
-        self.status = SourceStatus(Origin("cluster.local.", True, True), words)
+        self.status = SourceStatus(Origin("cluster.local.", True), words)
 
     def turn(self, leaps: bool = True) -> None:
         """Take what comes soon; if nothing does, it is later."""

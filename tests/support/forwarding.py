@@ -14,7 +14,7 @@ from kdns.answer.outside import Pending
 from kdns.answer.spec import ClusterSpec, FileSpec, OutsideSpec, SiteSpec, SourceSpec, Specification
 from kdns.wire.message import body_of, layout
 from kdns.wire.name import ROOT, to_text
-from kdns.wire.outside import NO_EDE, Ask, Source, Told
+from kdns.wire.outside import NO_EDE, Ask, Source, Told, Unasked, unasked
 from kdns.zone.subtree import Subtree
 from tests.support.engines import CLUSTER, IN_ADDR, IP6, Served, image
 
@@ -80,23 +80,27 @@ def telling(pending: Pending, *answer: str, **rest: Any) -> bytes:
     return reply
 
 
+SHED = unasked(Unasked.FULL)
+
+
 class FakeOutside:
-    """Takes what is asked, unless it is full, and tells when told to."""
+    """Takes what is asked, unless it refuses to, and tells when told to."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Ask, Callable[[Told], None]]] = []
         self.patience: list[float] = []  # for what was asked because of what was told
-        self.is_full = False
+        self.refused: Told | None = None
         self.afterwards: list[Callable[[], None]] = []
 
     def when_told(self, callback: Callable[[], None]) -> None:
         self.afterwards.append(callback)
 
-    def ask(self, ask: Ask, on_told: Callable[[Told], None], patience: float = 0.0) -> bool:
-        if not self.is_full:
-            self.asked.append((ask, on_told))
-            self.patience += [patience] if patience else []
-        return not self.is_full
+    def refusal(self, _: Ask) -> Told | None:
+        return self.refused
+
+    def ask(self, ask: Ask, on_told: Callable[[Told], None], patience: float = 0.0) -> None:
+        self.asked.append((ask, on_told))
+        self.patience += [patience] if patience else []
 
     def tell(self, *answer: str, at: int = 0, **rest: Any) -> None:
         """Answer one of those that wait, the oldest one by default."""

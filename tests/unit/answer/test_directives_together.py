@@ -47,7 +47,7 @@ def public(name: str, qtype: int) -> Told | list[str] | None:
 def passes(served: Served, qname: str) -> bool:
     """Whether a plain query for the name is passed on without being looked into."""
     message = query(qname)
-    return served.responder.passing(message[12:], 0, len(message)) is not None
+    return served.responder.passing(message[12:]) is not None
 
 
 # acl, cookies and nsid before transfer

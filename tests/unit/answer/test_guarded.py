@@ -9,11 +9,12 @@ import pytest
 from kdns.answer.acl import AclSpec
 from kdns.answer.guard import Counted, Guard, counted
 from kdns.answer.guarded import GuardedResponder
-from kdns.answer.outside import SHED, Pending
+from kdns.answer.outside import Pending
 from kdns.answer.responder import Responder
 from kdns.observe.families import DROPPED
 from kdns.wire.name import from_text
 from kdns.wire.rules import AclAction
+from tests.support.forwarding import SHED
 from tests.support.guarding import (
     CLIENT,
     CROWD,

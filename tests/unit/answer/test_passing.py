@@ -9,18 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdns.answer.form import form_of
-from kdns.answer.passing import Passing
+from kdns.answer.passing import FOLDED_HTTPS, Passing, unfolded
 from kdns.answer.spec import OutsideSpec, SiteSpec, Specification
 from kdns.wire.iana import EDE
 from kdns.wire.name import ROOT, from_text
 from kdns.wire.outside import NO_EDE, Source
 from tests.support.engines import CLIENT, Served
-from tests.support.forwarding import EVERYTHING, answering, forwarding, split
+from tests.support.forwarding import EVERYTHING, SHED, answering, forwarding, split
 from tests.support.messages import AD, CD, COOKIE, DO, RD, Answer, mixed_case, opt, option, query
 from tests.support.shop import SUBTREES, WEB
 
 WWW = "www.example.net"
 ANSWER = f"{WWW}. 300 A 192.0.2.80"
+WITH_COOKIE = opt(options=option(COOKIE, b"ABCDabcd"))  # as dig and c-ares send it
 
 
 @pytest.fixture(scope="module")
@@ -28,24 +29,30 @@ def served() -> Served:
     return forwarding(*SUBTREES)
 
 
+def question_in(sent: bytes) -> bytes:
+    """The folded question, as a socket's reader makes it of the one that was sent."""
+    question = sent.lower()
+    return unfolded(question, sent) if question.endswith(FOLDED_HTTPS) else question
+
+
 def passing(served: Served, message: bytes) -> Passing | None:
     form = form_of(message[2:])
-    return served.responder.passing(form[0].lower(), form[1], len(message)) if form else None
+    return served.responder.passing(question_in(form[0])) if form else None
 
 
 def passed(served: Served, message: bytes, *answer: str, **rest: object) -> bytes | None:
     """Pass a query on, and be told."""
     form = form_of(message[2:])
     assert form is not None
-    found = served.responder.passing(form[0].lower(), form[1], len(message))
+    found = served.responder.passing(question_in(form[0]))
     assert found is not None
-    ask = found.ask(form[0].lower(), CLIENT[0])
+    ask = found.ask(question_in(form[0]), CLIENT[0])
     told = answering(ask, *answer, **rest)
     return served.responder.passed(found, ask, message, form[1], CLIENT, served.responder.meter.late, told)
 
 
-@pytest.mark.parametrize("qtype", ["A", "AAAA", "NS", "CNAME", "SOA", "PTR", "MX", "TXT", "SRV", "NAPTR"])
-@pytest.mark.parametrize("edns", [b"", opt(), opt(4096)])
+@pytest.mark.parametrize("qtype", ["A", "AAAA", "NS", "CNAME", "SOA", "PTR", "MX", "TXT", "SRV", "NAPTR", "HTTPS"])
+@pytest.mark.parametrize("edns", [b"", opt(), opt(4096), WITH_COOKIE])
 def test_a_name_in_no_zone_is_passed_on(served: Served, qtype: str, edns: bytes) -> None:
     message = query(WWW, qtype, edns=edns)
     found = passing(served, message)
@@ -59,7 +66,8 @@ def test_a_name_in_no_zone_is_passed_on(served: Served, qtype: str, edns: bytes)
         pytest.param(query(WEB), id="a name of the cluster"),
         pytest.param(query("1.0.0.10.in-addr.arpa", "PTR"), id="a name that a zone may pass on"),
         pytest.param(query(b"\x09x\x07cluster\x05local\0"), id="a name that ends like a zone"),
-        pytest.param(query(WWW, "HTTPS"), id="a type with an octet that folds"),
+        pytest.param(query(WWW, 97), id="a type that HTTPS folds to"),
+        pytest.param(query(WWW, "SVCB"), id="a type that few ask for"),
         pytest.param(query(WWW, "ANY"), id="any type"),
         pytest.param(query(WWW, "AXFR"), id="a transfer"),
         pytest.param(query(WWW, 4711), id="a type of no name"),
@@ -67,7 +75,7 @@ def test_a_name_in_no_zone_is_passed_on(served: Served, qtype: str, edns: bytes)
         pytest.param(query(WWW, flags=RD | CD), id="CD"),
         pytest.param(query(WWW, flags=0), id="no RD"),
         pytest.param(query(WWW, edns=opt(flags=DO)), id="DO"),
-        pytest.param(query(WWW, edns=opt(options=option(COOKIE, b"ABCDabcd"))), id="a cookie"),
+        pytest.param(query(WWW, edns=opt(options=option(COOKIE, b"ABCDabcd" * 3))), id="a cookie of a server's"),
         pytest.param(query(WWW)[:-5] + b"\xc0\x0c" + query(WWW)[-4:], id="a pointer"),
         pytest.param(query(WWW)[:-4] + b"\0" + query(WWW)[-4:], id="octets behind the name"),
         pytest.param(query(WWW)[:-6] + query(WWW)[-4:], id="a name that does not end"),
@@ -108,13 +116,14 @@ def test_a_field_of_a_site_that_is_not_known_to_have_no_say_has_one(served: Serv
     assert not replace(site, outside=()).passes_on
 
 
+forms = st.sampled_from([b"", opt(512), opt(1232), opt(4096), WITH_COOKIE])
 names = st.lists(st.text("abcXYZ-09", min_size=1, max_size=20), min_size=1, max_size=5).map(".".join)
 
 
 @given(
     name=names,
     ident=st.integers(0, 0xFFFF),
-    edns=st.sampled_from([b"", opt(512), opt(1232), opt(4096)]),
+    edns=forms,
     flags=st.sampled_from([RD, RD | AD]),
     upstream=st.sampled_from(["QR RD RA", "QR RD RA AD", "QR RD"]),
     rcode=st.sampled_from(["NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED"]),
@@ -135,6 +144,42 @@ def test_the_reply_is_the_one_of_the_long_way(
     between = served.counting.samples()
     assert passed(served, message, *answer, **rest) == long_way
     assert served.counting.samples() - between == between - before
+
+
+@given(
+    name=st.one_of(names, st.integers(1, 61).map(lambda octets: ".".join(["z" * 63] * 3 + ["y" * octets]))),
+    qtype=st.sampled_from(["A", "AAAA", "NS", "CNAME", "SOA", "PTR", "MX", "TXT", "SRV", "NAPTR", "HTTPS"]),
+    ident=st.integers(0, 0xFFFF),
+    edns=forms,
+    flags=st.sampled_from([RD, RD | AD]),
+)
+def test_the_refusal_of_what_is_not_passed_on_is_the_one_of_the_long_way(
+    served: Served, name: str, qtype: str, ident: int, edns: bytes, flags: int
+) -> None:
+    message = query(name, qtype, ident=ident, edns=edns, flags=flags)
+    found, (question, payload) = passing(served, message), form_of(message[2:]) or (b"", 0)
+    assert found is not None
+    ask = found.ask(question_in(question), CLIENT[0])
+    before = served.counting.samples()
+    long_way = served.pend(message).finish(SHED)
+    between = served.counting.samples()
+    meter = served.responder.meter.late
+    assert served.responder.passed(found, ask, message, payload, CLIENT, meter, SHED) == long_way
+    assert served.counting.samples() - between == between - before
+    assert found.refusal(message, len(question), payload, SHED) == long_way
+    reply = Answer(long_way)
+    assert (reply.rcode, reply.ident, reply.ede) == ("SERVFAIL", ident, [(SHED.ede, SHED.text)] if edns else [])
+
+
+def test_a_refusal_that_does_not_fit_goes_the_long_way(served: Served) -> None:
+    message = query(WWW, edns=opt())
+    found = passing(served, message)
+    assert found is not None
+    octets = len(message) - 12 - len(opt())
+    whole = found.refusal(message, octets, 1232, SHED)
+    assert whole is not None
+    assert len(found._replace(limit=len(whole)).refusal(message, octets, 1232, SHED) or b"") == len(whole)
+    assert found._replace(limit=len(whole) - 1).refusal(message, octets, 1232, SHED) is None
 
 
 def test_what_upstreams_were_just_asked_for_is_not_kept_and_what_the_forwarder_had_is() -> None:

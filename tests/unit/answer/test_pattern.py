@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from random import Random
-from time import process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kdns.answer.pattern import MAX_INSTRUCTIONS, MAX_SUBJECT_CHARS, Pattern, PatternError
+from tests.support.linework import lines_run
 
 
 def plainly(text: str, subject: str) -> tuple[str, ...] | None:
@@ -128,17 +129,16 @@ COSTLY = [
 ]
 LONG = [
     "".join(random.choice(letters) for _ in range(MAX_SUBJECT_CHARS))
-    for random in [Random(0)] for letters in ["ab-.", "abcdefgh-.", "a-", "a."] * 10
+    for random in [Random(0)] for letters in ["ab-.", "abcdefgh-.", "a-", "a."] * 5
 ]
 
 
 @pytest.mark.parametrize("text", COSTLY)
-def test_a_long_name_takes_a_millisecond_at_most_whatever_the_expression(text: str) -> None:
+def test_a_long_name_takes_work_in_proportion_to_its_length_whatever_the_expression(text: str) -> None:
     found = Pattern(text)
-    began = process_time()
-    for subject in LONG:
-        found.search(subject)
-    assert (process_time() - began) / len(LONG) < 0.001
+    lines = [lines_run(partial(found.search, subject)) for subject in LONG]
+    assert sum(lines) < 100 * len(lines) * MAX_SUBJECT_CHARS
+    assert max(lines) < 1000 * MAX_SUBJECT_CHARS  # the first one, with which tables are made
 
 
 @pytest.mark.parametrize("text", COSTLY)

@@ -127,8 +127,10 @@ def test_what_is_no_name_is_a_failure_that_says_why(to: str) -> None:
     assert rewritten.qname == from_text("a.example")
 
 
-def test_the_option_that_is_taken_away_is_told() -> None:
-    assert done("a.example", EdnsRemoval(8, stop=False), EdnsRemoval(10)).removed_options == {8, 10}
+def test_to_take_an_option_away_changes_nothing_but_may_be_the_last_rule() -> None:
+    type_rule = TypeRewrite(A, AAAA)
+    assert done("a.example", EdnsRemoval(8), type_rule).qtype == A
+    assert done("a.example", EdnsRemoval(8, stop=False), type_rule).qtype == AAAA
 
 
 def test_the_record_at_the_rewritten_name_gets_the_asked_name_even_without_auto() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from kdns.answer.outside import SHED, Pending
+from kdns.answer.outside import Pending
 from kdns.corefile import CorefileError
+from kdns.observe.families import AUTOPATH_SUCCESS, RESPONSES
 from kdns.wire.iana import EDE
 from kdns.wire.outside import Source, Told
 from tests.support.corefiles import answered, dig, served_by
 from tests.support.engines import Served
-from tests.support.forwarding import answering
+from tests.support.forwarding import SHED, answering
 from tests.support.messages import Answer, mixed_case, opt, query
 from tests.support.shop import SUBTREES
 from tests.support.subtrees import alias, service
@@ -89,6 +90,40 @@ def test_the_search_domains_of_the_node_are_asked_in_their_order_and_one_at_a_ti
     reply, asked = dig(served, WWW, outside=lambda name, _: [f"{name} 9 A 192.0.2.9"])
     assert asked == ["www.example.org.corp.example."]
     assert reply.rdata == ["www.example.org.corp.example.", "192.0.2.9"]
+
+
+def makers(served: Served) -> dict[tuple[str, str], int]:
+    """Replies by rcode and by the directive that is told to have made them, and successes of `autopath`."""
+    found = {(rcode, plugin): count for (*_, rcode, plugin), count in served.counting.told(RESPONSES).items()}
+    successes = served.counting.told(AUTOPATH_SUCCESS)
+    return found | {("success", server): count for (server,), count in successes.items()}
+
+
+@pytest.mark.parametrize(
+    ("qname", "told"),
+    [
+        (WWW, {("NOERROR", "autopath"): 1, ("success", "0"): 1}),  # by its own name, outside
+        ("web.shop.default.svc.cluster.local", {("NOERROR", "autopath"): 1, ("success", "0"): 1}),
+        (f"no.such.{SUFFIX}", {("NXDOMAIN", "autopath"): 1}),
+        (f"web.{SUFFIX}", {("NOERROR", "kubernetes"): 1}),  # there is no walk
+        (f"nope.{SUFFIX}", {("NXDOMAIN", "kubernetes"): 1}),
+        ("www.example.org", {("NOERROR", "forward"): 1}),
+        ("not.example.org", {("NXDOMAIN", "forward"): 1}),
+    ],
+)
+def test_what_was_found_on_a_walk_counts_as_a_success(qname: str, told: dict[tuple[str, str], int]) -> None:
+    served = pods()
+    dig(served, qname, outside=public)
+    assert makers(served) == told
+
+
+def test_a_name_found_with_the_search_list_of_a_file_is_a_success_too() -> None:
+    served = file_of()
+    reply, asked = dig(served, "www.example.org.one.test", outside=public)
+    assert (reply.rcode, asked[-1]) == ("NOERROR", "www.example.org.")
+    assert makers(served) == {("NOERROR", "autopath"): 1, ("success", "0"): 1}
+    dig(served, "no.such.one.test", outside=public)
+    assert makers(served)["NXDOMAIN", "forward"] == 1, "it was asked outside, and denied there"
 
 
 @pytest.mark.parametrize("resolv_conf", ["", "search corp.example\n"])

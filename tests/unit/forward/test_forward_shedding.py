@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -157,6 +159,35 @@ def test_the_top_clients_are_right_within_their_slack() -> None:
     clients.shed(b"unknown")
     clients.shed(b"noisy")
     assert count.shed == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 50)), max_size=60), st.integers(1, 6))
+def test_the_top_clients_are_right_within_their_slack_however_many_are_told_at_once(
+    told: list[tuple[int, int]], size: int
+) -> None:
+    clients, true = TopClients(size), Counter[bytes]()
+    for who, count in told:
+        clients.asked(b"%d" % who, count)
+        true[b"%d" % who] += count
+    kept = dict(clients.top(100))
+    assert len(kept) <= size
+    for client, count in true.items():
+        asked = kept[client].asked if client in kept else 0
+        assert count - clients.slack <= asked <= count
+    assert clients.slack <= true.total() / (size + 1)
+
+
+def test_what_workers_shed_before_counts_as_asked_and_as_shed_for_its_reason() -> None:
+    one = world(Limits()).resolver
+    one.shed_before(b"noisy", Shed.CLIENT, 40)
+    one.shed_before(b"noisy", Shed.FULL, 2)
+    one.shed_before(b"other", Shed.PREFETCH, 3)
+    one.shed_before(b"", Shed.FULL, 5)
+    assert one.counts.asked == 50
+    assert one.counts.shed == {Shed.CLIENT: 40, Shed.FULL: 7, Shed.PREFETCH: 3, Shed.MAX_CONCURRENT: 0}
+    assert [(client, count.asked, count.shed) for client, count in one.clients.top(3)] == [
+        (b"noisy", 42, 42), (b"", 5, 5), (b"other", 3, 3)
+    ]  # fmt: skip
 
 
 def test_a_full_line_makes_room_for_whoever_has_less_on_it() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kdns.observe.families import (
     ALL,
+    AUTOPATH_SUCCESS,
     CACHE_HITS,
     CACHE_REQUESTS,
     DO_REQUESTS,
@@ -282,6 +283,18 @@ def test_every_directive_that_makes_replies_is_told_by_its_name(maker: str) -> N
     tally.meter(0, True, 6).counts[tally.cell(CLUSTER, Making(A, NOERROR, maker))] += 1
     tally.fold()
     assert _told(words, RESPONSES) == {("dns://:53", "cluster.local.", "", "NOERROR", maker.partition(":")[0]): 1}
+
+
+def test_what_was_found_on_a_walk_of_autopath_is_a_success_of_its_listener() -> None:
+    tally, words = _tally()
+    counts = tally.meter(0, False, 4).counts
+    for zone, rcode, maker in (
+        (CLUSTER, NOERROR, "autopath"), (ROOT, NOERROR, "autopath"), (ROOT, NXDOMAIN, "autopath"),
+        (ROOT, 2, "autopath"), (ROOT, NOERROR, "forward"),
+    ):  # fmt: skip
+        counts[tally.cell(zone, Making(A, rcode, maker))] += 1
+    tally.fold()
+    assert _told(words, AUTOPATH_SUCCESS) == {("dns://:53",): 2}
 
 
 def test_what_workers_keep_from_outside_are_hits_of_the_cache() -> None:

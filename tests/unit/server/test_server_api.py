@@ -41,7 +41,7 @@ class Following:
         options, now = schema_options(kubernetes), time.monotonic()
         self.source = ApiSource(0, kubernetes, options, client, former_serial, now, former_serial)
         words = memoryview(bytearray(8 * len(Word))).cast("q")
-        self.status = SourceStatus(Origin("cluster.local.", True, True), words)
+        self.status = SourceStatus(Origin("cluster.local.", True), words)
         self.whats: list[str] = []
         self.news: list[str] = []
         self.remarks: list[str] = []

@@ -176,6 +176,13 @@ def test_a_control_that_gives_up_is_followed_by_none_only_while_nothing_was_answ
     assert not stage.end(stage.control_pid, ERROR)
 
 
+def test_a_worker_that_cannot_have_its_port_ends_a_start_and_no_more(stage: Stage) -> None:
+    assert stage.end(stage.fleet.slots[0].pid, ERROR)
+    stage.tick()
+    stage.become_ready()
+    assert not stage.end(stage.fleet.slots[0].pid, ERROR)
+
+
 def test_counters_are_summed_over_workers_and_outlive_them(stage: Stage) -> None:
     for slot in stage.fleet.slots:
         tally = Tally(stage.layout, slot.counters)

@@ -7,37 +7,41 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 
-import msgspec
 import pytest
 import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdns.forward.fairness import Shed
 from kdns.forward.values import Limits
 from kdns.server.asking import (
     BATCH_MAX,
     MESSAGE_OCTETS_MAX,
     PATIENCE_SECONDS,
     PENDING_MAX,
+    SHED_CLIENTS_MAX,
     Asker,
     Asks,
+    Shedding,
     Tolds,
     decode_asks,
     decode_tolds,
     encode,
-    failure,
 )
 from kdns.server.slots import Slots
 from kdns.wire.iana import Rcode
-from kdns.wire.outside import Ask, Purpose, Source, Told
+from kdns.wire.outside import Ask, Purpose, Source, Told, Unasked, is_unasked, unasked
 
 PATIENCE = 10.0
 TICK = 0.001  # seconds between two looks at what is waited for
 OURS = 3  # the worker's incarnation
 
 
-def ask(name: bytes = b"\x03www\x00\0\1\0\1", purpose: Purpose = Purpose.CLIENT) -> Ask:
-    return Ask(0, 2, name, 0x0100, True, b"\x0a\0\0\1", purpose)
+CLIENT = b"\x0a\0\0\1"
+
+
+def ask(name: bytes = b"\x03www\x00\0\1\0\1", purpose: Purpose = Purpose.CLIENT, client: bytes = CLIENT) -> Ask:
+    return Ask(0, 2, name, 0x0100, True, client, purpose)
 
 
 def told(number: int, body: bytes = b"") -> Told:
@@ -66,8 +70,37 @@ class Play:
         self.slot.begin(1)
         self.slot.pid = 4711
 
+    def refusal(self, one: Ask | None = None) -> str | None:
+        """Why it is not asked, if it is not."""
+        one = one or ask()
+        refusal = self.asker.refusal(one)
+        if refusal is None:
+            self.asker.ask(one, self.told.append)
+            return None
+        assert is_unasked(refusal)
+        return refusal.text
+
     def ask(self, one: Ask | None = None) -> bool:
-        return self.asker.ask(one or ask(), self.told.append)
+        return self.refusal(one) is None
+
+    def fill(self) -> None:
+        """Have as many wait as can, each of a client of its own."""
+        for number in range(PENDING_MAX - len(self.asker)):
+            assert self.ask(ask(client=b"%d" % number))
+            if number % BATCH_MAX == 0:
+                self.heard()
+
+    def shed(self) -> dict[tuple[bytes, Shed], int]:
+        """What the forwarder hears of it, once it does."""
+        found: dict[tuple[bytes, Shed], int] = {}
+
+        def is_heard() -> bool:
+            for message in self.heard():
+                found.update({(one.client, one.reason): one.count for one in message.shed})
+            return bool(found)
+
+        self.until(is_heard)
+        return found
 
     def turn(self) -> None:
         """Let what is due be done, and what has come be read."""
@@ -154,7 +187,7 @@ def test_what_an_earlier_worker_asked_is_not_told_to_this_one(play: Play) -> Non
 
 def test_without_a_forwarder_nothing_is_taken(play: Play) -> None:
     play.slot.pid = 0
-    assert not play.ask()
+    assert play.refusal() == "no forwarder is there just now"
     assert play.heard() == []
     assert (len(play.asker), play.asker.refused) == (0, 1)
 
@@ -162,20 +195,47 @@ def test_without_a_forwarder_nothing_is_taken(play: Play) -> None:
 def test_no_more_is_taken_than_can_be_kept(play: Play) -> None:
     taken = 0
     client_max = Limits().client_in_flight
-    while play.ask():
+    while (refusal := play.refusal()) is None:
         taken += 1
         if taken % BATCH_MAX == 0:
             play.heard()
     assert taken == client_max
-    play.until(lambda: any(message.shed == {b"\x0a\0\0\1": 1} for message in play.heard()))
-    for number in range(PENDING_MAX - client_max):
-        assert play.ask(msgspec.structs.replace(ask(), client=b"%d" % number))
-        if number % BATCH_MAX == 0:
-            play.heard()
+    assert refusal == "too many queries of this client"
+    assert play.shed() == {(CLIENT, Shed.CLIENT): 1}
+    play.fill()
     assert len(play.asker) == PENDING_MAX
-    assert play.ask(msgspec.structs.replace(ask(), client=b"another")), "who has most makes room"
+    assert play.ask(ask(client=b"another")), "who has most makes room"
     assert len(play.asker) == PENDING_MAX
-    assert [one.number for one in play.told] == [1]
+    assert play.told == [unasked(Unasked.FULL, 1)]
+    assert play.shed() == {(CLIENT, Shed.FULL): 1}
+    assert play.asker.refused == 0, "of that the forwarder tells"
+
+
+def test_whoever_has_as_many_as_anybody_is_refused_when_all_is_full(play: Play) -> None:
+    play.fill()
+    assert play.refusal(ask(client=b"7")) == "too many queries"
+    assert play.shed() == {(b"7", Shed.FULL): 1}
+    assert (play.told, play.asker.refused) == ([], 0)
+
+
+def test_prefetches_are_refused_first_and_as_such(play: Play) -> None:
+    assert play.ask(ask(purpose=Purpose.PREFETCH))
+    play.fill()
+    assert play.refusal(ask(purpose=Purpose.PREFETCH)) == "too many queries"
+    assert play.ask(ask(client=b"another"))
+    assert play.told == [unasked(Unasked.FULL, 1)], "that which waits makes room"
+    assert play.shed() == {(CLIENT, Shed.PREFETCH): 2}
+
+
+def test_of_many_clients_the_forwarder_hears_how_many_questions_were_shed_if_not_whose(play: Play) -> None:
+    play.fill()
+    clients = SHED_CLIENTS_MAX + 10
+    for number in range(clients):
+        assert not play.ask(ask(client=b"%d" % number))
+    shed = play.shed()
+    assert len(shed) == SHED_CLIENTS_MAX + 1
+    assert shed[b"", Shed.FULL] == 10
+    assert sum(shed.values()) == clients
 
 
 def test_what_the_socket_does_not_take_is_sent_later(play: Play) -> None:
@@ -237,7 +297,7 @@ def test_silence_is_a_failure_in_the_end(play: Play) -> None:
 
 def test_one_that_has_less_patience_is_told_of_first(play: Play) -> None:
     play.ask()
-    assert play.asker.ask(ask(), play.told.append, PATIENCE_SECONDS / 4)
+    play.asker.ask(ask(), play.told.append, PATIENCE_SECONDS / 4)
     play.heard()
     play.now = PATIENCE_SECONDS / 4
     play.until(lambda: bool(play.told))
@@ -278,8 +338,23 @@ def test_the_largest_reply_fits_into_a_message() -> None:
     assert len(encode(Tolds(2**60, (largest,)))) <= MESSAGE_OCTETS_MAX
 
 
-def test_a_failure_says_why() -> None:
-    assert failure(7, "why") == Told(7, 2, 0x80, b"", (0, 0, 0), source=Source.FAILURE, ede=23, text="why")
+@pytest.mark.parametrize("why", Unasked)
+def test_what_is_not_answered_because_of_us_says_why(why: Unasked) -> None:
+    told = unasked(why, 7)
+    assert told == Told(7, 2, 0x80, b"", (0, 0, 0), source=Source.FAILURE, ede=23, text=why.value)
+    assert is_unasked(told)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Told(1, 2, 0x80, b"", (0, 0, 0), source=Source.FAILURE, ede=23, text="an upstream's own words"),
+        Told(1, 2, 0x80, b"", (0, 0, 0), source=Source.FAILURE, ede=22, text=Unasked.FULL.value),
+        Told(1, 0, 0x80, b"", (0, 0, 0)),
+    ],
+)
+def test_what_an_upstream_has_to_do_with_is_not_taken_for_our_doing(other: Told) -> None:
+    assert not is_unasked(other)
 
 
 asks = st.builds(
@@ -311,7 +386,8 @@ tolds = st.builds(
 
 @given(st.integers(0, 2**40), st.lists(asks, max_size=4), st.lists(tolds, max_size=4))
 def test_what_is_sent_is_what_is_received(incarnation: int, some: list[Ask], more: list[Told]) -> None:
-    asked, answered = Asks(incarnation, tuple(some)), Tolds(incarnation, tuple(more))
+    shed = tuple(Shedding(one.client, reason, one.number) for one, reason in zip(some, Shed, strict=False))
+    asked, answered = Asks(incarnation, tuple(some), shed), Tolds(incarnation, tuple(more))
     assert decode_asks(encode(asked)) == asked
     assert decode_tolds(memoryview(encode(answered))) == answered
 
@@ -325,7 +401,7 @@ def test_who_wants_to_know_when_all_have_been_told_is_called_once_then(play: Pla
             play.asker.when_told(lambda: heard.append("all"))
 
     for _ in range(3):
-        assert play.asker.ask(ask(), on_told)
+        play.asker.ask(ask(), on_told)
     play.until(lambda: bool(play.heard()))
     play.tell(*(told(number) for number in (1, 2)))
     play.until(lambda: len(heard) == 3)

@@ -13,7 +13,7 @@ KIND = ("headless_with_selector",)
 
 @pytest.fixture
 def statuses() -> Statuses:
-    return Statuses([Origin("cluster.local.", True, True), Origin("other.local.", True, True)])
+    return Statuses([Origin("cluster.local.", True), Origin("other.local.", True)])
 
 
 def test_nothing_is_told_before_anything_was_visible(statuses: Statuses) -> None:

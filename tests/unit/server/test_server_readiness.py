@@ -18,7 +18,7 @@ NOW_NS = 1000 * 10**9
 
 
 def _row(*, loaded: bool = True, lacks: int = 0, synced: bool = True, stale_s: float = 0) -> SourceStatus:
-    row = Statuses([Origin("cluster.local.", is_cluster=True, is_watched=True)])[0]
+    row = Statuses([Origin("cluster.local.", is_watched=True)])[0]
     row[Word.IS_LOADED], row[Word.LACKS], row[Word.IS_SYNCED] = loaded, lacks, synced
     row.stale_since_ns = NOW_NS - int(stale_s * 1e9) if stale_s else None
     return row
@@ -61,15 +61,15 @@ def test_workers_and_the_end_count_whatever_the_policy(when: ReadyWhen) -> None:
 def test_files_have_been_read_when_there_are_workers(when: ReadyWhen) -> None:
     files = Statuses(
         [
-            Origin("cluster.local.", is_cluster=True, is_watched=False),
-            Origin("example.org.", is_cluster=False, is_watched=False),
+            Origin("cluster.local.", is_watched=False),
+            Origin("example.org.", is_watched=False),
         ]
     )
     assert _reasons(when, *files) == []
 
 
 def test_every_reason_is_told_workers_first() -> None:
-    other = Statuses([Origin("cluster.test.", is_cluster=True, is_watched=True)])[0]
+    other = Statuses([Origin("cluster.test.", is_watched=True)])[0]
     assert _reasons(WHOLE, _row(loaded=False), _row(), other, workers="1 of 2 read queries") == [
         "workers: 1 of 2 read queries",
         NOTHING,

@@ -17,8 +17,8 @@ from kdns.wire.name import from_text
 from kdns.zone.delta import LACKS_PODS, LACKS_SERVICES
 
 ZONE = from_text("cluster.local.")
-WATCHED = Origin("cluster.local.", is_cluster=True, is_watched=True)
-FILE = Origin("example.org.", is_cluster=False, is_watched=False)
+WATCHED = Origin("cluster.local.", is_watched=True)
+FILE = Origin("example.org.", is_watched=False)
 
 
 def _row() -> SourceStatus:
@@ -143,9 +143,9 @@ def test_sources_are_told_apart_by_their_first_zone_and_a_number() -> None:
         ]
     )
     assert origins == (
-        Origin("cluster.local.", True, True, frozenset((cluster, reverse)), "in-cluster"),
-        Origin("cluster.local. (2)", True, False, frozenset((cluster,))),
-        Origin("example.org.", False, False, frozenset((from_text("example.org."),))),
+        Origin("cluster.local.", True, frozenset((cluster, reverse)), "in-cluster"),
+        Origin("cluster.local. (2)", False, frozenset((cluster,))),
+        Origin("example.org.", False, frozenset((from_text("example.org."),))),
     )
 
 
@@ -164,13 +164,13 @@ def test_an_api_server_is_known_by_how_it_is_reached(kubernetes: Kubernetes, acc
 
 def test_what_is_answered_of_a_zone_is_found_whatever_stands_first_in_its_block() -> None:
     other = from_text("in-addr.arpa.")
-    ours = Origin("a", True, True, frozenset((ZONE, other)), "blue")
-    theirs = Origin("b", True, True, frozenset((ZONE,)), "green")
-    files = Origin("c", True, False, frozenset((ZONE,)))
+    ours = Origin("a", True, frozenset((ZONE, other)), "blue")
+    theirs = Origin("b", True, frozenset((ZONE,)), "green")
+    files = Origin("c", False, frozenset((ZONE,)))
     statuses = Statuses([ours, theirs, files])
 
     def found(*zones: bytes, access: str) -> list[str]:
-        rows = statuses.answering(Origin("new", True, True, frozenset(zones), access))
+        rows = statuses.answering(Origin("new", True, frozenset(zones), access))
         return [row.origin.label for row in rows]
 
     assert found(ZONE, access="blue") == []  # nothing is published

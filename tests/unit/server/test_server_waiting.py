@@ -13,12 +13,12 @@ from kdns.server import waiting
 from kdns.server.udp import BATCH
 from kdns.server.waiting import PATIENCE_SECONDS, hand_over, observed
 from kdns.wire.iana import EDE
-from kdns.wire.outside import Source
+from kdns.wire.outside import Source, Unasked, unasked
 from tests.support.corefiles import served_by
 from tests.support.engines import Served
-from tests.support.forwarding import FakeOutside, answering, forwarding
+from tests.support.forwarding import SHED, FakeOutside, answering, forwarding
 from tests.support.loopback import Server, ask, client, has_ipv6, receive_all
-from tests.support.messages import Answer, mixed_case, opt, query, question
+from tests.support.messages import COOKIE, Answer, mixed_case, opt, option, query, question
 from tests.support.shop import SUBTREES, WEB
 from tests.unit.server.test_udp import Kernel
 
@@ -115,13 +115,50 @@ def test_other_batches_in_between_leave_it_alone(served: Served, outside: FakeOu
 @pytest.mark.parametrize("is_there", [False, True])
 def test_without_room_or_forwarder_the_client_hears_so_at_once(served: Served, is_there: bool) -> None:
     outside = FakeOutside()
-    outside.is_full = True
+    outside.refused = SHED
     with Server(served.responder, outside=outside if is_there else None) as server, client(server) as one:
         replies = ask(server, one, query(WEB, ident=1), query(WWW, ident=2, edns=opt()), query(WEB, ident=3))
         assert [(Answer(reply).ident, Answer(reply).rcode) for reply in replies] == [
             (1, "NOERROR"), (2, "SERVFAIL"), (3, "NOERROR"),
         ]
-        assert Answer(replies[1]).ede[0][0] == EDE.NETWORK_ERROR
+        why = Unasked.FULL if is_there else Unasked.GONE
+        assert Answer(replies[1]).ede == [(EDE.NETWORK_ERROR, why.value)]
+        assert server.udp.waiting == 0
+
+
+@pytest.mark.parametrize("qtype", ["HTTPS", 97])
+@pytest.mark.parametrize("edns", [b"", opt(), opt(options=option(COOKIE, bytes(8)))])
+def test_a_type_that_folds_to_another_is_asked_as_itself(
+    served: Served, outside: FakeOutside, qtype: str | int, edns: bytes
+) -> None:
+    message = query(mixed_case(WWW), qtype, ident=9, edns=edns)
+    with Server(served.responder, outside=outside) as server, client(server) as one:
+        ask(server, one, message)
+        [(asked, _)] = outside.asked
+        end = len(message) - len(edns)
+        assert asked.question == message[12 : end - 4].lower() + message[end - 4 : end]
+        outside.tell()
+        [reply] = receive_all(one)
+        assert reply[12:end] == message[12:end]
+        assert (Answer(reply).ident, Answer(reply).rcode) == (9, "NOERROR")
+
+
+@pytest.mark.parametrize("why", Unasked)
+@pytest.mark.parametrize("edns", [b"", opt(), opt(options=option(COOKIE, bytes(8)))])
+@pytest.mark.parametrize("is_late", [False, True])
+def test_what_has_no_answer_because_of_us_says_why(served: Served, why: Unasked, edns: bytes, is_late: bool) -> None:
+    outside = FakeOutside()
+    outside.refused = None if is_late else unasked(why)
+    with Server(served.responder, outside=outside) as server, client(server) as one:
+        replies = ask(server, one, query(WWW, ident=2, edns=edns))
+        for _, on_told in outside.asked:
+            assert replies == []
+            on_told(unasked(why, 1))
+            outside.afterwards.pop()()
+            replies = receive_all(one)
+        [reply] = map(Answer, replies)
+        assert (reply.ident, reply.rcode, reply.flags) == (2, "SERVFAIL", {"QR", "RD", "RA"})
+        assert reply.ede == ([(EDE.NETWORK_ERROR, why.value)] if edns else [])
         assert server.udp.waiting == 0
 
 
@@ -162,7 +199,7 @@ def test_an_observer_is_told_once_there_is_a_reply(served: Served, outside: Fake
         assert (told[1].query, told[1].reply, told[1].tcp) == (query(WWW, ident=1), reply, False)
         assert told[1].client[1] == one.getsockname()[1]
         assert told[1].duration_ns > told[0].duration_ns
-        outside.is_full = True
+        outside.refused = SHED
         ask(server, one, query("b.test", ident=3))
         assert Answer(told[2].reply).rcode == "SERVFAIL"
 
@@ -210,7 +247,7 @@ def test_what_is_told_may_lead_to_the_next_question(outside: FakeOutside) -> Non
 def test_a_question_that_nobody_takes_in_the_middle_is_servfail(outside: FakeOutside) -> None:
     with Server(searching().responder, outside=outside) as server, client(server) as one:
         ask(server, one, query(POD_WWW))
-        outside.is_full = True
+        outside.refused = SHED
         outside.tell(rcode="NXDOMAIN")
         [reply] = map(Answer, receive_all(one))
         assert reply.rcode == "SERVFAIL"
@@ -221,12 +258,13 @@ def test_nothing_more_is_asked_once_the_patience_of_the_client_is_over(
     outside: FakeOutside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Server(searching().responder, outside=outside) as server, client(server) as one:
-        ask(server, one, query(POD_WWW))
+        ask(server, one, query(POD_WWW, edns=opt()))
         now = waiting.time.monotonic()
         monkeypatch.setattr(waiting.time, "monotonic", lambda: now + PATIENCE_SECONDS)
         outside.tell(rcode="NXDOMAIN")
         [reply] = map(Answer, receive_all(one))
         assert (reply.rcode, outside.asked) == ("SERVFAIL", [])
+        assert reply.ede == [(EDE.NETWORK_ERROR, Unasked.OVERDUE.value)]
 
 
 def test_the_observer_is_told_of_the_reply_and_of_nothing_before() -> None:

@@ -15,7 +15,7 @@ from kdns.observe.querylog import Exchange
 from kdns.server.tcp import DEFAULT_LIMITS, Connection, Connections, ObservedResponder, TcpLimits
 from kdns.wire.outside import Ask, Told
 from tests.support.engines import Served
-from tests.support.forwarding import FakeOutside, forwarding
+from tests.support.forwarding import SHED, FakeOutside, forwarding
 from tests.support.messages import Answer, query
 from tests.support.shop import SUBTREES, WEB
 from tests.unit.server.test_tcp import Service, run, until
@@ -149,11 +149,11 @@ def test_a_connection_with_enough_that_waits_is_not_read() -> None:
 
 def test_without_room_the_client_hears_servfail_in_its_turn() -> None:
     async def body(service: Forwarding) -> None:
-        service.outside.is_full = True
+        service.outside.refused = SHED
         peer = await service.connect()
         peer.send(query("a.test", ident=1), query(WEB, ident=2))
         assert [Answer(await peer.receive()).rcode for _ in range(2)] == ["SERVFAIL", "NOERROR"]
-        service.outside.is_full = False
+        service.outside.refused = None
         peer.send(query("a.test", ident=3))
         await service.asked(1)
         service.tell("a.test")
@@ -168,10 +168,9 @@ def test_an_answer_during_the_hand_over_is_sent_too() -> None:
 
     async def body(service: Forwarding) -> None:
         class Hasty(FakeOutside):
-            def ask(self, ask: Ask, on_told: Callable[[Told], None], patience: float = 0.0) -> bool:
-                taken = super().ask(ask, on_told)
+            def ask(self, ask: Ask, on_told: Callable[[Told], None], patience: float = 0.0) -> None:
+                super().ask(ask, on_told)
                 self.tell(rcode="SERVFAIL")
-                return taken
 
         service.connections.outside = Hasty()
         peer = await service.connect()

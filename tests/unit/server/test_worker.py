@@ -23,7 +23,7 @@ from kdns.observe.sampling import NAMESPACE_WORDS
 from kdns.server.assembly import Plan
 from kdns.server.feed import Change, Scope, encode
 from kdns.server.labels import labels_of
-from kdns.server.process import fork
+from kdns.server.process import EXIT_ERROR, fork
 from kdns.server.publisher import Publisher
 from kdns.server.slots import Slots, SlotState
 from kdns.server.sockets import Address, bind_all
@@ -97,8 +97,12 @@ class Harness:
         return [rdata.to_text() for rrset in reply.answer for rdata in rrset]
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        os.kill(self.pid, number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Its exit status, when it ends by itself."""
         pid, self.pid = self.pid, 0
-        os.kill(pid, number)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def logged(self) -> str:
@@ -123,16 +127,55 @@ def worker() -> Iterator[Harness]:
     harness.close()
 
 
-def test_queries_are_read_once_the_image_is_whole(worker: Harness) -> None:
+def test_queries_are_refused_until_the_image_is_whole(worker: Harness) -> None:
     worker.start()
+    query = dns.message.make_query("s0.shop.svc.cluster.local", "A").to_wire()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(PATIENCE)
-        client.sendto(dns.message.make_query("s0.shop.svc.cluster.local", "A").to_wire(), worker.address)
+        client.connect(worker.address)
+        client.send(query)
+        with pytest.raises(ConnectionRefusedError):
+            client.recv(4096)
         worker.exchange_until(lambda: worker.slot.heartbeat_ns > 0)
         worker.become_current()
         assert worker.slot.state is SlotState.READY
-        assert dns.message.from_wire(client.recv(4096)).answer  # it has waited, and was not refused
+        client.send(query)
+        assert dns.message.from_wire(client.recv(4096)).answer
     assert worker.end() == 0
+
+
+def test_queries_queued_between_two_workers_of_a_slot_are_answered_by_the_second(worker: Harness) -> None:
+    worker.start()
+    worker.become_current()
+    worker.end(signal.SIGKILL)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(PATIENCE)
+        client.sendto(dns.message.make_query("s0.shop.svc.cluster.local", "A").to_wire(), worker.address)
+        worker.start()
+        worker.become_current()
+        assert dns.message.from_wire(client.recv(4096)).answer
+    assert worker.end() == 0
+
+
+def test_the_supervisor_hears_of_a_worker_that_can_answer(worker: Harness) -> None:
+    signals: list[int] = []
+    former = signal.signal(signal.SIGCHLD, lambda number, _: signals.append(number))
+    try:
+        worker.start()
+        worker.become_current()
+        assert signals
+    finally:
+        signal.signal(signal.SIGCHLD, former)
+
+
+def test_a_port_that_somebody_has_taken_since_it_was_reserved_ends_the_worker(worker: Harness) -> None:
+    worker.binding.reservation.close()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(worker.address)
+        worker.start()
+        worker.exchange_until(lambda: bool(select.select([worker.log], [], [], 0)[0]))
+        assert f"cannot listen on UDP {worker.address}: address already in use: another" in worker.logged()
+        assert worker.wait() == EXIT_ERROR
 
 
 def test_changes_are_applied_in_order(worker: Harness) -> None:

@@ -16,7 +16,6 @@ from kdns.wire.name import (
     join,
     labels,
     parent,
-    sort_key,
     suffixes,
     to_text,
 )
@@ -127,12 +126,3 @@ def test_ancestors_are_what_remains_when_labels_are_taken_off(parts: list[bytes]
 )
 def test_below_means_by_whole_labels(name: str, ancestor: str, expected: bool) -> None:
     assert is_subdomain(from_text(name), from_text(ancestor)) is expected
-
-
-def test_the_canonical_order_is_that_of_rfc_4034_6_1() -> None:
-    ordered = [
-        "example", "a.example", "yljkjljk.a.example", "Z.a.example", "zABC.a.EXAMPLE", "z.example",
-        r"\001.z.example", "*.z.example", r"\200.z.example",
-    ]
-    names = [from_text(text) for text in ordered]
-    assert sorted(set(names), key=sort_key) == names
