@@ -58,6 +58,10 @@ class Acl:
         self.zones = tuple(zone for spec in specs for zone in spec.zones)
         self._lists = [(frozenset(spec.zones), _Rules(spec.rules)) for spec in specs]
 
+    def covers(self, qname: bytes) -> bool:
+        """Whether it may depend on the client what becomes of a folded name."""
+        return any(name in zones for name in suffixes(qname) for zones, _ in self._lists)
+
     def verdict(self, qname: bytes, qtype: int, client: bytes) -> Verdict:
         """What becomes of a query; its name folded, and the client's packed address."""
         if len(client) == 16 and client.startswith(_V4_MAPPED):

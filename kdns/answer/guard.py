@@ -121,7 +121,9 @@ class Guard:
         site: the one that takes it, None also where `acl` is not to be asked: a malformed query is for no name.
         cookie: the body of its option, None for none.
         """
-        ruling = self._ask_acl(site.acl, asker, qname, qtype) if site and site.acl else Ruling.ANSWER
+        ruling = Ruling.ANSWER
+        if site and site.acl:
+            ruling = _RULINGS.get(self.ask_acl(site.acl, asker.address, qname, qtype), Ruling.SILENCE)
         if ruling is Ruling.SILENCE:
             return Judged(ruling)
         standing, options = self._look_at(cookie, asker)
@@ -138,10 +140,11 @@ class Guard:
         """Whether a query with a COOKIE option of this body is FORMERR, whatever else it is."""
         return self._cookies is not None and cookie is not None and parse(cookie) is None
 
-    def _ask_acl(self, acl: Acl, asker: Asker, qname: bytes, qtype: int) -> Ruling:
-        action, zone = acl.verdict(qname, qtype, asker.address)
+    def ask_acl(self, acl: Acl, client: bytes, qname: bytes, qtype: int) -> AclAction:
+        """What `acl` says of a folded name for this client (packed address); counted."""
+        action, zone = acl.verdict(qname, qtype, client)
         self._count(action.value, ROOT if action is AclAction.ALLOW else zone)
-        return _RULINGS.get(action, Ruling.SILENCE)
+        return action
 
     def _look_at(self, cookie: bytes | None, asker: Asker) -> tuple[Standing, bytes]:
         if self._cookies is None or cookie is None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from kdns.answer.acl import REPLIES
+from kdns.answer.acl import REPLIES, Acl
 from kdns.answer.case import BROKEN, Client
 from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.cookies import asks_for_cookie_alone
@@ -154,9 +154,12 @@ class GuardedResponder(Responder):
         reply = complete(message, end, entry, with_opt, meter)
         return with_options(reply, len(reply) - len(entry[2]), options) if options else reply
 
+    def _ask_acl(self, acl: Acl, qname: bytes, qtype: int, client: bytes) -> AclAction:
+        return self.guard.ask_acl(acl, client, qname, qtype)
+
     # What becomes of a query, by ruling
 
-    def _let_pass(self, case: _Case) -> Entry | Pending:
+    def _let_pass(self, case: _Case) -> Entry | Pending | None:
         message, query, client, tcp, judged, meter = case
         is_sound = query.edns is not None and not query.edns.version
         if judged.has_cookie and is_sound and asks_for_cookie_alone(message):

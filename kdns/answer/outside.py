@@ -2,8 +2,9 @@
 
     Pending -> (kdns.server carries the Ask) -> Told -> reply for this very query -> kept for Told.keep seconds
 
-Two kinds: a name that is for outside, whose answer is passed on as it stands; and a name of ours that is an alias of
-one for outside, whose answer is our CNAMEs with the outside answer behind them, all in one message. What is kept
+Two kinds: a name that is for outside, whose answer is passed on as it stands; and one where something is to be made
+of the answer first (the layers of kdns.answer.outcome): our CNAMEs come before it, `rewrite` rewrites it
+back. What is kept
 counts its hits and ages once a second, by `tick`; it is gone when it has expired, and when the zones may have changed
 so that they take the name themselves. Not here: asking (kdns.server.asking), for how long an answer holds
 (kdns.forward), the choice of what is for outside (kdns.answer.steps).
@@ -19,19 +20,19 @@ from typing import NamedTuple
 
 import msgspec
 
+from kdns.answer.case import Case
 from kdns.answer.compiler import COPIED_FLAGS, Frame, Reply, both_heads
 from kdns.answer.minimal import minimal_body
-from kdns.answer.rewrite import Reverter
-from kdns.answer.rewriting import reverted
+from kdns.answer.outcome import CHAIN_RCODES, Answered, Leads, Outcome, through_all
 from kdns.answer.shape import Keys, asks_for_dnssec, entry_of, frame_of, key_for, opt_of, question_of
-from kdns.answer.site import Site
 from kdns.answer.table import Entry, ReplyTable
-from kdns.observe.tally import KEPT_DENIAL, KEPT_SUCCESS, Meter
+from kdns.observe.tally import KEPT_DENIAL, KEPT_SUCCESS
 from kdns.wire.iana import EDE, Rcode, RRClass
-from kdns.wire.message import Body, Message, Record, age, encode_body, parse_message
+from kdns.wire.message import Body, Record, age, encode_body, parse_message
 from kdns.wire.outside import NO_EDE, Ask, Purpose, Source, Told
 from kdns.wire.query import AA_BIT, AD_BIT, CD_BIT, HEADER_OCTETS, QR_BIT, RA_BIT, RD_BIT, TC_BIT, Query
-from kdns.zone.model import Lookup
+from kdns.zone.model import Dependency, Lookup
+from kdns.zone.rrset import RRset
 
 # Forwarded replies that are kept for the hot path, over all listeners with the same sites: about what CoreDNS's
 # cache holds, at some 1.2 KiB each. They never push out replies to cluster names: the one that expires first goes.
@@ -46,9 +47,12 @@ PREFETCH_SECONDS = 2
 _head = Struct(">5H").pack
 _message_head = Struct(">6H").pack
 _RDLENGTH_AT, _RDATA_AT = 4, 6  # behind where the TTL of a record stands
-_CHAIN_RCODES = frozenset((Rcode.NOERROR, Rcode.NXDOMAIN))
 _ADDRESSES = frozenset((b"\0\x01\0\x01", b"\0\x1c\0\x01"))  # type and class of A and AAAA
 _EMPTY = Body(b"", (0, 0, 0), (), ())
+MAX_HEADER_RCODE = 15  # that has room in a header
+_AS_TOLD = Lookup(Rcode.NOERROR)  # stands for the sections as they are told
+_FAILED = Lookup(Rcode.SERVFAIL, authoritative=False, lasting=False)
+_MALFORMED = (EDE.INVALID_DATA, "the answer for the name that the alias leads to is malformed")
 # Who has made a reply, by where its answer comes from.
 _MAKERS = {
     Source.UPSTREAM: "forward",
@@ -70,27 +74,28 @@ class Pending(NamedTuple):
     finish: Callable[[Told], bytes | Pending]
 
 
-class Asked(NamedTuple):
+class _Asked(NamedTuple):
     """A query for outside, all that its reply needs.
 
-    message: as it came. site: the one that the name of the query is in. keys: under which the reply may be kept, ()
-    for not at all. chain: what the zones answered, where they led outside. exists: the name that is asked is an
-    empty non-terminal here, and so is not denied whatever is told. reverter: rewrites the answer back, where the
-    question was rewritten. meter: what counts the reply, None for that of the responder. epoch: see Outside, which
-    sets it. maker: the directive that is to count as having made the reply, "" for whoever has the answer.
+    keys: under which the reply may be kept, () for not at all. epoch: see Outside.
     """
 
-    message: bytes
-    query: Query
-    tcp: bool
-    site: Site
+    case: Case
+    leads: Leads
+    ask: Ask
     keys: Keys
-    chain: Lookup | None
-    exists: bool
-    reverter: Reverter | None = None
-    meter: Meter | None = None
-    epoch: int = 0
-    maker: str = ""
+    epoch: int
+
+
+class _Content(NamedTuple):
+    """What a reply is to have. flags: AA and AD. seconds: for which it may be kept."""
+
+    body: Body
+    rcode: int
+    ede: tuple[int, str] | None
+    flags: int = 0
+    seconds: int = 0
+    depends: tuple[Dependency, ...] = ()
 
 
 class Clock:
@@ -195,24 +200,27 @@ class Outside:
     """The queries of one responder that wait, and the replies of theirs that it keeps.
 
     complete: makes the message of a query out of an entry, and counts it. cell: where a reply of a maker is counted.
-    on_failure: told of an exception; a kdns bug by definition.
+    on_failure: told of an exception; a kdns bug by definition. settle: the reply to a query of which the outcome is
+    another one, once something was told of it.
 
     Epochs: what is told after the zones changed must not be kept. A reply for a name that no zone has depends on the
-    publication of zones alone, one with an alias of ours on every change.
+    publication of zones alone, one of which something is made, such as an alias of ours, on every change.
     """
 
     def __init__(
         self,
         table: ReplyTable,
-        complete: Callable[[Asked, Entry], bytes],
+        complete: Callable[[Case, Entry], bytes],
         cell: Callable[[Query, Reply, int, bytes, str], int],
         on_failure: Callable[[Exception, bytes], None],
+        settle: Callable[[Case, Outcome], bytes | Pending],
         limit: int = KEPT_OUTSIDE,
     ) -> None:
         self._table = table
         self._complete = complete
         self._cell = cell
         self._on_failure = on_failure
+        self._settle = settle
         self._limit = limit
         self._clock = Clock()
         self._due: list[_Due] = []
@@ -222,17 +230,16 @@ class Outside:
         self._publications = 0
         self._changes = 0
 
-    def pending(self, asked: Asked, site: Site, question: bytes, client: bytes) -> Pending:
-        """What waits for the answer to a question (folded name, type, class) that this site forwards."""
-        group = site.group
+    def pending(self, case: Case, leads: Leads) -> Pending:
+        """What waits for the answer to a question for outside."""
+        group, query = leads.site.group, case.query
         if group is None:
             raise ValueError("a site without `forward` has nothing to ask outside")
-        flags = asked.query.flags & (RD_BIT | CD_BIT)
-        if asked.chain is not None:
-            flags |= RD_BIT  # it is we who want to know where the alias ends
-        ask = Ask(0, group, question, flags, asks_for_dnssec(asked.query), client)
-        asked = asked._replace(epoch=self._epoch(asked))
-        return Pending(ask, partial(self._finish, asked, ask))
+        flags = query.flags & (RD_BIT | CD_BIT) | (RD_BIT if leads.recurses else 0)
+        ask = Ask(0, group, leads.question, flags, asks_for_dnssec(query), case.client[0])
+        keys = case.keys if leads.lasting else ()
+        case = case._replace(meter=case.meter.late)
+        return Pending(ask, partial(self._finish, _Asked(case, leads, ask, keys, self._epoch(leads))))
 
     def published(self) -> None:
         """The zones are others now: what is kept is out of the table already."""
@@ -266,66 +273,55 @@ class Outside:
         """Whether `tick` has left something that is due."""
         return bool(self._wanted) or (bool(self._due) and self._due[0].at <= self._clock.now)
 
-    def _epoch(self, asked: Asked) -> int:
-        return self._changes if asked.chain is not None else self._publications
+    def _epoch(self, leads: Leads) -> int:
+        return self._changes if leads.layers else self._publications
 
-    def _finish(self, asked: Asked, ask: Ask, told: Told) -> bytes:
+    def _finish(self, asked: _Asked, told: Told) -> bytes | Pending:
         try:
-            entry = self._entry(asked, ask, told)
+            outcome = _outcome(asked.leads, told)
+            if not isinstance(outcome, Answered) or outcome.told is None:
+                return self._settle(asked.case._replace(keys=()), outcome)
+            entry = self._entry(asked, outcome, outcome.told)
         except Exception as error:  # whatever a server outside has sent, the client is not left without a reply
-            self._on_failure(error, asked.message)
-            entry = self._entry(asked._replace(keys=()), ask, _failure(EDE.OTHER, "kdns failed; its log says why"))
-        return self._complete(asked, entry)
+            self._on_failure(error, asked.case.message)
+            broken = _failure(EDE.OTHER, "kdns failed; its log says why")
+            entry = self._entry(asked._replace(keys=()), Answered(_AS_TOLD), broken)
+        return self._complete(asked.case, entry)
 
-    def _refresh(self, asked: Asked, ask: Ask, kept: Kept) -> Pending:
+    def _refresh(self, asked: _Asked, kept: Kept) -> Pending:
         """Ask again for what is kept. A failure does not replace it; what does goes on with its hits."""
 
         def renew(told: Told) -> bytes:
-            if told.source is not Source.FAILURE:
-                self._entry(asked, ask, told, kept.hits)
+            outcome = _outcome(asked.leads, told)
+            if told.source is not Source.FAILURE and isinstance(outcome, Answered) and outcome.told is not None:
+                self._entry(asked, outcome, outcome.told, kept.hits)
             return b""
 
-        return Pending(msgspec.structs.replace(ask, purpose=Purpose.PREFETCH), renew)
+        return Pending(msgspec.structs.replace(asked.ask, purpose=Purpose.PREFETCH), renew)
 
-    def _entry(self, asked: Asked, ask: Ask, told: Told, hits: int = 0) -> Entry:
+    def _entry(self, asked: _Asked, answered: Answered, told: Told, hits: int = 0) -> Entry:
         """The reply, kept if it may be. hits: what the one that it replaces had."""
-        query = asked.query
-        if asked.exists and told.rcode == Rcode.NXDOMAIN:
-            told = msgspec.structs.replace(told, rcode=Rcode.NOERROR)
-        body, told = _content(asked, ask.question, told)
-        if asked.site.minimal and told.rcode == Rcode.NOERROR:
+        case = asked.case
+        query, site = case.query, case.site
+        content = _as_told(case, told) if answered.found is _AS_TOLD else _composed(case, answered, told)
+        body, rcode = content.body, content.rcode
+        if site.minimal and rcode == Rcode.NOERROR:
             body = minimal_body(body)
-        opt = opt_of(query, asked.site, told.rcode, _ede(told, asked.chain))
-        frame = frame_of(query, asked.site, asked.tcp, opt)
-        reply, body = _fit(frame, body, _flags(asked, told))
-        depends = asked.chain.depends if asked.chain else ()
-        seconds = self._seconds(asked, told, body)
-        cell = self._cell(query, reply, told.rcode, opt, asked.maker or _MAKERS[told.source])
-        if not seconds:
-            return entry_of(cell, reply, opt, depends=depends)
-        kept = self._kept(body, told, seconds, hits)
-        hit = self._cell(query, reply, told.rcode, opt, _kept_maker(told.rcode, body))
-        entry = entry_of(hit, reply, opt, depends=depends, body=kept)
-        key = key_for(asked.keys, reply, opt, asked.site.room)
+        opt = opt_of(query, site, rcode, content.ede)
+        frame = frame_of(query, site, case.tcp, opt)
+        reply, body = _fit(frame, body, QR_BIT | RA_BIT | query.flags & COPIED_FLAGS | rcode | content.flags)
+        cell = self._cell(query, reply, rcode, opt, answered.maker or _MAKERS[told.source])
+        if not content.seconds or not asked.keys or asked.epoch != self._epoch(asked.leads):
+            return entry_of(cell, reply, opt, depends=content.depends)
+        kept = self._kept(body, told, content.seconds, hits)
+        hit = self._cell(query, reply, rcode, opt, _kept_maker(rcode, body))
+        entry = entry_of(hit, reply, opt, depends=content.depends, body=kept)
+        key = key_for(asked.keys, reply, opt, site.room)
         self._table.keep(key, entry)
-        self._schedule(key, entry, seconds)
+        self._schedule(key, entry, content.seconds)
         if isinstance(kept, Watched):
-            self._watched[self._number] = _Watch(key, entry, partial(self._refresh, asked, ask, kept))
-        return entry_of(cell, reply, opt, depends=depends, body=kept)
-
-    def _seconds(self, asked: Asked, told: Told, body: Body) -> int:
-        """For how long the reply may be kept, 0 for not at all."""
-        if asked.reverter is not None:  # it may have shortened TTLs
-            told = msgspec.structs.replace(told, keep=min((told.keep, *body.ttls)))
-        if not asked.keys or asked.epoch != self._epoch(asked):
-            return 0
-        if told.rcode == Rcode.NXDOMAIN and told.source is Source.UPSTREAM:
-            return 0  # names made up at random are asked once: what is asked again comes from the forwarder's cache
-        if asked.chain is not None:
-            return min(told.keep, *(rrset.ttl for rrset in asked.chain.answer)) if asked.chain.lasting else 0
-        if told.flags & AD_BIT and not asks_for_dnssec(asked.query):
-            return 0  # queries with and without AD have one key
-        return told.keep
+            self._watched[self._number] = _Watch(key, entry, partial(self._refresh, asked, kept))
+        return entry_of(cell, reply, opt, depends=content.depends, body=kept)
 
     def _kept(self, body: Body, told: Told, seconds: int, hits: int) -> Kept:
         ahead = max(PREFETCH_SECONDS, told.prefetch_left)
@@ -356,75 +352,86 @@ def _failure(code: int, text: str) -> Told:
     return Told(0, Rcode.SERVFAIL, 0, b"", (0, 0, 0), source=Source.FAILURE, ede=code, text=text)
 
 
-def _content(asked: Asked, target: bytes, told: Told) -> tuple[Body, Told]:
-    """What is to stand behind the question, with the TTLs of now, and what is told, made a failure where it is one.
+def _outcome(leads: Leads, told: Told) -> Outcome:
+    """What comes of a question of which this was told; what no layer has changed is passed on as it stands."""
+    if leads.exists and told.rcode == Rcode.NXDOMAIN:
+        told = msgspec.structs.replace(told, rcode=Rcode.NOERROR)
+    if leads.layers:
+        first = _read(leads, told)
+        outcome = through_all(first, leads.layers)
+        if outcome is not first:
+            return outcome
+    return Answered(_AS_TOLD, told=told)
 
-    target: the question that was asked outside.
-    """
-    body, told = _unreverted(asked, target, told)
-    if asked.reverter is None:
-        return body, told
-    return body, msgspec.structs.replace(told, rcode=asked.reverter.rcode(told.rcode))
 
-
-def _unreverted(asked: Asked, target: bytes, told: Told) -> tuple[Body, Told]:
-    """The same, but for the rcode.
+def _read(leads: Leads, told: Told) -> Answered:
+    """What is told, for layers to make something of.
 
     An extended rcode is between the forwarder and its upstream: this client may not even have EDNS.
     """
-    if told.rcode > 15:
-        return _EMPTY, _failure(told.ede, told.text)
-    if asked.chain is None and asked.reverter is None:
-        return Body(age(told.body, told.ttl_at, told.ttls, 0), told.counts, told.ttl_at, told.ttls), told
-    if asked.chain is not None and told.rcode not in _CHAIN_RCODES:
-        return _EMPTY, msgspec.structs.replace(told, rcode=Rcode.SERVFAIL)
-    body = _composed(asked, message_of(target, told))
-    if body is None:
-        return _EMPTY, _failure(EDE.INVALID_DATA, "the answer for the name that the alias leads to is malformed")
-    return body, told
-
-
-def message_of(question: bytes, told: Told) -> Message | None:
-    """What is told, read, with the TTLs of now; None if it is malformed."""
+    ede = (told.ede, told.text) if told.ede != NO_EDE else None
+    if told.rcode > MAX_HEADER_RCODE:
+        return Answered(_FAILED, ede, told=told)
     octets = age(told.body, told.ttl_at, told.ttls, 0)
-    return parse_message(_message_head(0, QR_BIT, 1, *told.counts) + question + octets)
+    message = parse_message(_message_head(0, QR_BIT, 1, *told.counts) + leads.question + octets)
+    if message is None or any(
+        record.rrclass != RRClass.IN
+        for section in (message.answer, message.authority, message.additional) for record in section
+    ):
+        return Answered(_FAILED, _MALFORMED, told=told)
+    found = Lookup(
+        told.rcode, _rrsets(message.answer), _rrsets(message.authority), _rrsets(message.additional),
+        authoritative=False, lasting=leads.lasting,
+    )  # fmt: skip
+    return Answered(found, ede, told=told)
 
 
-def _composed(asked: Asked, message: Message | None) -> Body | None:
-    """Our aliases with the sections of a message behind them, rewritten back; None if it would be too long."""
-    if message is None:
-        return None
-    aliases = [
-        Record(rrset.owner, rrset.rrtype, RRClass.IN, rrset.ttl, rdata)
-        for rrset in (asked.chain.answer if asked.chain else ())
-        for rdata in rrset.rdatas
-    ]
-    message = message._replace(answer=(*aliases, *message.answer))
-    if asked.reverter is not None:
-        message = reverted(message, asked.reverter)
-    return encode_body(question_of(asked.query), message.answer, message.authority, message.additional)
+def _rrsets(section: tuple[Record, ...]) -> tuple[RRset, ...]:
+    """Each record as an rrset of its own, for their TTLs may differ."""
+    return tuple(RRset(record.owner, record.rrtype, record.ttl, (record.rdata,)) for record in section)
 
 
-def _ede(told: Told, chain: Lookup | None) -> tuple[int, str] | None:
-    if told.ede != NO_EDE:
-        return told.ede, told.text
-    if chain is not None and told.rcode == Rcode.SERVFAIL:
-        return EDE.OTHER, "the name that the alias leads to cannot be resolved"
-    return (EDE.OTHER, chain.note) if chain is not None and chain.note else None
+def _records(section: tuple[RRset, ...]) -> tuple[Record, ...]:
+    return tuple(
+        Record(rrset.owner, rrset.rrtype, RRClass.IN, rrset.ttl, rdata) for rrset in section for rdata in rrset.rdatas
+    )
 
 
-def _flags(asked: Asked, told: Told) -> int:
-    """AD only for who understands it (RFC 6840 section 5.7), and never for what nobody signed: an alias of ours, and
-    what was rewritten.
+def _as_told(case: Case, told: Told) -> _Content:
+    """The sections as they are told, with the TTLs of now.
+
+    AD is for who understands it alone (RFC 6840 section 5.7): queries with and without it have one key.
     """
-    query = asked.query
-    flags = QR_BIT | RA_BIT | query.flags & COPIED_FLAGS | told.rcode
-    if asked.chain is not None:
-        return flags | (AA_BIT if told.rcode in _CHAIN_RCODES else 0)
-    if asked.reverter is not None:
-        return flags
-    is_asked = query.flags & AD_BIT or asks_for_dnssec(query)
-    return flags | (told.flags & AD_BIT if is_asked else 0)
+    if told.rcode > MAX_HEADER_RCODE:
+        told = _failure(told.ede, told.text)
+    ede = (told.ede, told.text) if told.ede != NO_EDE else None
+    body = Body(age(told.body, told.ttl_at, told.ttls, 0), told.counts, told.ttl_at, told.ttls)
+    seconds = _seconds(told, told.rcode)
+    if asks_for_dnssec(case.query):
+        return _Content(body, told.rcode, ede, told.flags & AD_BIT, seconds)
+    flags = told.flags & case.query.flags & AD_BIT
+    return _Content(body, told.rcode, ede, flags, 0 if told.flags & AD_BIT else seconds)
+
+
+def _composed(case: Case, answered: Answered, told: Told) -> _Content:
+    """What layers have made of what was told. It never has AD: nobody signed our aliases, or what was rewritten."""
+    found, rcode = answered.found, answered.found.rcode
+    sections = _records(found.answer), _records(found.authority), _records(found.additional)
+    body = encode_body(question_of(case.query), *sections)
+    if body is None:
+        return _Content(_EMPTY, Rcode.SERVFAIL, _MALFORMED)
+    ede = answered.ede or ((EDE.OTHER, found.note) if found.note else None)
+    flags = AA_BIT if found.authoritative and rcode in CHAIN_RCODES else 0
+    seconds = min((_seconds(told, rcode), *body.ttls)) if found.lasting else 0
+    return _Content(body, rcode, ede, flags, seconds, found.depends)
+
+
+def _seconds(told: Told, rcode: int) -> int:
+    """For how long the reply may be kept, 0 for not at all.
+
+    Names made up at random are asked once: a denial that is asked for again comes from the forwarder's cache.
+    """
+    return 0 if rcode == Rcode.NXDOMAIN and told.source is Source.UPSTREAM else told.keep
 
 
 def _address_run(body: Body) -> tuple[int, int, int] | None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from kdns.answer.case import PROBED, Case, Refusal
+from kdns.answer.case import Case
 from kdns.answer.compiler import ID_OCTETS, Frame, Reply, compile_error, compile_reply, compile_truncated
 from kdns.answer.minimal import minimal_lookup
+from kdns.answer.outcome import Answered, Refusal
 from kdns.answer.shape import entry_of, frame_of, key_for, making_of, opt_of
 from kdns.answer.site import Decider, Site
 from kdns.answer.table import Entry, ReplyTable, SerialSplice
@@ -50,54 +51,52 @@ class Replier:
         self._serial_cell = serial_cell
         self._decider = decider
 
-    def compile(self, case: Case, found: Lookup, ede: tuple[int, str] | None = None) -> Entry:
-        """The reply that says what was found, kept where that may be. ede: why it is so, instead of the note."""
-        if case.probe is not None:
-            case.probe.found, case.probe.ede, case.probe.maker = found, ede, case.maker
-            return PROBED
-        if case.rewriting is not None:
-            found = case.rewriting.reverter.revert(found)
-        query, keys, site, tcp = case.asked, case.keys, case.site, case.tcp
+    def compile(self, case: Case, answered: Answered) -> Entry:
+        """The reply that says what was found, kept where that may be."""
+        found, ede, maker = answered.found, answered.ede, answered.maker
+        query, keys, site, tcp = case.query, case.keys, case.site, case.tcp
         if site.minimal:
             found = minimal_lookup(found)
-        if found.rcode == Rcode.SERVFAIL:
-            return self.refuse(query, site, tcp, (found.rcode, *(ede or (EDE.NOT_READY, found.note))), case.maker)
+        if found.rcode == Rcode.SERVFAIL or (found.rcode == Rcode.REFUSED and not found.authoritative):
+            return self.refuse(query, site, tcp, (found.rcode, *(ede or (EDE.NOT_READY, found.note))), maker)
         opt = opt_of(query, site, 0, ede or ((EDE.OTHER, found.note) if found.note else None))
         frame = frame_of(query, site, tcp, opt)
         if keys and found.rcode == Rcode.NXDOMAIN and not (found.answer or found.note):
-            return self._deny(case, frame, opt, found)
+            return self._deny(case, frame, opt, found, maker)
         reply = compile_reply(frame, found, self._rng)
-        cell = self.cell(query, reply, found.rcode, opt, case.maker)
+        cell = self.cell(query, reply, found.rcode, opt, maker)
         if not (found.lasting and keys):
             return entry_of(cell, reply, opt)
         entry = entry_of(cell, reply, opt, self._splice(reply, found), found.depends)
         self._table.keep(key_for(keys, reply, opt, site.room), entry)
         return entry
 
-    def _deny(self, case: Case, frame: Frame, opt: bytes, found: Lookup) -> Entry:
+    def _deny(self, case: Case, frame: Frame, opt: bytes, found: Lookup, maker: str) -> Entry:
         """The denial of a name: one for all names of this length that one zone decides; `kept` finds it."""
-        query, keys = case.asked, case.keys
+        query, keys = case.query, case.keys
         apex, decider, _ = self._decider(query.qname)
         denial = found.denial
         if denial is None or denial.zone is not decider:
-            return self.entry(query, compile_reply(frame, found, self._rng), found.rcode, opt, case.maker)
+            return self.entry(query, compile_reply(frame, found, self._rng), found.rcode, opt, maker)
         places = {key: (key[len(query.qname) :], len(query.qname) + 4, apex, denial.ttl) for key in keys}
         entry = next(filter(None, map(self._table.denials.get, places.values())), None)
         if entry is None:
-            reply, entry = self._compile_denial(case, frame, opt, denial)
+            reply, entry = self._compile_denial(case, frame, opt, denial, maker)
             self._table.keep_denial(places[key_for(keys, reply, opt, case.site.room)], entry)
         return entry
 
-    def _compile_denial(self, case: Case, frame: Frame, opt: bytes, denial: Denial) -> tuple[Reply, Entry]:
+    def _compile_denial(
+        self, case: Case, frame: Frame, opt: bytes, denial: Denial, maker: str
+    ) -> tuple[Reply, Entry]:
         """Compile it for a name that has only the apex in common with the others.
 
         Else the authority section could be compressed against labels that the next name does not have.
         """
-        own_octets = len(case.asked.qname) - len(denial.zone.apex)
+        own_octets = len(case.query.qname) - len(denial.zone.apex)
         stand_in = frame._replace(question=_filler(own_octets) + frame.question[own_octets:])
         found = Lookup(Rcode.NXDOMAIN, denial=denial)
         reply = compile_reply(stand_in, found, self._rng)
-        cell = self.cell(case.asked, reply, found.rcode, opt, case.maker)
+        cell = self.cell(case.query, reply, found.rcode, opt, maker)
         return reply, entry_of(cell, reply, opt, self._splice(reply, found))
 
     def zone_number(self, qname: bytes) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from kdns.answer.acl import Acl
 from kdns.answer.case import (
     BROKEN,
     BUSY,
@@ -25,11 +26,11 @@ from kdns.answer.case import (
     TRANSFERS,
     Case,
     Client,
-    Refusal,
 )
 from kdns.answer.compiler import ID_OCTETS
 from kdns.answer.form import form_of
-from kdns.answer.outside import Asked, Outside, Pending
+from kdns.answer.outcome import Refusal
+from kdns.answer.outside import Pending
 from kdns.answer.passing import TAIL_OCTETS, Passing, is_plain, making_of, passing_of
 from kdns.answer.replying import Replier, complete
 from kdns.answer.shape import Keys, form_key, keys_of, opt_of
@@ -42,6 +43,7 @@ from kdns.wire.iana import RRClass, RRType
 from kdns.wire.name import ROOT, is_subdomain, suffixes
 from kdns.wire.outside import Ask, Told, Unasked, is_unasked, unasked
 from kdns.wire.query import HEADER_OCTETS, OPT_OCTETS, RD_BIT, Query, parse_query
+from kdns.wire.rules import AclAction
 from kdns.zone.model import Dependency, Zone
 
 if TYPE_CHECKING:
@@ -86,8 +88,8 @@ class Responder:
         self._zones: tuple[bytes, ...] = ()
         self._on_failure = on_failure
         self._replier = Replier(self.table, tally, numbers or {}, rng, serial_cell, self._decider)
-        self._outside = Outside(self.table, self._complete, self._replier.cell, on_failure)
-        self._steps = Steps(self._replier, self._outside, self._site, on_failure)
+        self._steps = Steps(self._replier, self.table, self._site, self._ask_acl, on_failure)
+        self._outside = self._steps.outside
 
     def publish(self) -> None:
         """The zones of the sites are others now: forget all replies, and answer from the new zones."""
@@ -181,7 +183,7 @@ class Responder:
             self.tally.dropped()
             return None
         outcome = self._keep_or_answer(message, query, client, tcp, meter)
-        if isinstance(outcome, Pending):
+        if outcome is None or isinstance(outcome, Pending):
             return outcome
         return complete(message, query.end, outcome, query.edns is not None, meter)
 
@@ -241,7 +243,7 @@ class Responder:
 
     def _keep_or_answer(
         self, message: bytes, query: Query, client: Client, tcp: bool, meter: Meter
-    ) -> Entry | Pending:
+    ) -> Entry | Pending | None:
         keys = keys_of(query, tcp)
         try:
             kept = next(filter(None, map(self.table.find, keys)), None)
@@ -252,7 +254,7 @@ class Responder:
 
     def _answer(
         self, message: bytes, query: Query, keys: Keys, client: Client, tcp: bool, meter: Meter
-    ) -> Entry | Pending:
+    ) -> Entry | Pending | None:
         site = self._site(query.qname)
         if query.rcode:
             return self._replier.bare(query, site, tcp, query.rcode)
@@ -263,7 +265,7 @@ class Responder:
         case = Case(message, query, keys, client, tcp, site, meter)
         if refusal:
             return self._steps.chaos(case) or self._replier.refuse(query, site, tcp, refusal)
-        return self._steps.answer(case)
+        return self._steps.chaos(case) or self._steps.answer(case)
 
     def _decider(self, qname: bytes) -> Decider:
         """As `kept` finds it, for a well-formed name that nobody else knows."""
@@ -284,9 +286,9 @@ class Responder:
         sites = self._sites
         return next((sites[apex] for apex in suffixes(qname) if apex in sites), None)
 
-    def _complete(self, asked: Asked, entry: Entry) -> bytes:
-        query = asked.query
-        return complete(asked.message, query.end, entry, query.edns is not None, asked.meter or self.meter)
+    def _ask_acl(self, acl: Acl, qname: bytes, qtype: int, client: bytes) -> AclAction:
+        """What becomes of a name that an alias or a search list leads to."""
+        return acl.verdict(qname, qtype, client).action
 
 
 def transfer_query(message: bytes) -> Query | None:

@@ -74,11 +74,6 @@ class Rewriter:
         self._rules: list[tuple[_Rule, bool]] = [(_compile(rule), rule.stop) for rule in rules]
         self._matches = tuple(_names_of(rule) for rule in rules)
 
-    def changes(self, qname: bytes, qtype: int, qclass: int) -> bool:
-        """Whether another question is made of this one."""
-        rewritten = self.rewrite(qname, qtype, qclass)
-        return rewritten is not None and (bool(rewritten.failure) or rewritten[:3] != (qname, qtype, qclass))
-
     def may_hold_below(self, apex: bytes) -> bool:
         """Whether any rule may change what is answered to a question of class IN for a name at or below this one.
 

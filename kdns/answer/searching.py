@@ -6,8 +6,8 @@
 
 Each name is answered as if the client had asked for it: by the server block that takes it, and by all its directives.
 One at a time, in the client's order: a name is asked outside only if the client would have come to it. What a block
-refuses, and a name that `rewrite` changes, ends the walk with the denial that it began with: the client walks on
-itself. Not here: which names those are, looking a name up (kdns.answer.steps).
+refuses ends the walk with the denial that it began with: the client walks on itself. Not here: which names those are
+(kdns.answer.autopath), looking a name up (kdns.answer.steps).
 """
 
 from __future__ import annotations
@@ -15,96 +15,69 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from kdns.answer.autopath import AutopathSpec, Search, aliased, begin, walk
-from kdns.answer.case import Case, Leads, Probe
-from kdns.answer.outside import Pending
-from kdns.answer.table import Entry
+from kdns.answer.autopath import AutopathSpec, Outward, Search, begin, walk
+from kdns.answer.case import Case
+from kdns.answer.outcome import Answered, Form, Leads, Outcome, behind, through
 from kdns.wire.iana import Rcode
-from kdns.wire.outside import Told
 from kdns.zone.model import Lookup
 
 # What the walk makes of a name that is neither answered nor denied, and the denial of a walk that began outside.
 _REFUSED = Lookup(Rcode.REFUSED)
 _DENIED_OUTSIDE = Lookup(Rcode.NXDOMAIN)
 
-# What comes of a query once something was told of it.
-Later = bytes | Pending
-
 
 class Searcher:
     """Walks for the queries of one responder.
 
-    probe: what a name is answered with, None for the name that was asked. answer: the reply that says what was found,
-    and why (EDE). pend: the query waits for what it leads to; pend_searched: so it does on a walk. later: carries on
-    with a query; what it gives if that gives nothing.
-
-    What comes of a walk counts as made by `autopath`, whoever knew the name; all else as if there were none.
+    asked: what comes of the question of a case. target: what comes of a name, as if the client had asked for it.
     """
 
-    def __init__(
-        self,
-        probe: Callable[[Case, bytes | None], Probe],
-        answer: Callable[[Case, Lookup, tuple[int, str] | None], Entry],
-        pend: Callable[[Case, Leads], Pending],
-        pend_searched: Callable[[Case, Leads], Pending],
-        later: Callable[[Case, Callable[[], Entry | Pending | None], Callable[[], Later]], Later],
-    ) -> None:
-        self._probe = probe
-        self._answer = answer
-        self._pend = pend
-        self._pend_searched = pend_searched
-        self._later = later
+    def __init__(self, asked: Callable[[Case], Outcome], target: Callable[[Case, bytes], Outcome]) -> None:
+        self._asked = asked
+        self._target = target
 
-    def search(self, case: Case, spec: AutopathSpec, qname: bytes, qtype: int) -> Entry | Pending | None:
-        """The answer to a question; None if it is to be refused."""
-        probe = self._probe(case, None)
-        if probe.found is not None:
-            zone = probe.found.denial.zone if probe.found.denial else None
-            search = begin(spec, zone, qname, qtype, probe.found)
-            if search is None:
-                return self._answer(case._replace(maker=probe.maker), probe.found, probe.ede)
-            return self._walk(case, search)
-        if probe.leads is None:
+    def search(self, case: Case, spec: AutopathSpec) -> Outcome:
+        """What comes of a question."""
+        query, outcome = case.query, self._asked(case)
+        if isinstance(outcome, Leads):
+            search = begin(spec, None, query.qname, query.qtype, _DENIED_OUTSIDE)
+            return outcome if search is None else through(outcome, partial(self._unless_denied, case, search))
+        if outcome is None:
             return None
-        pending = self._pend(case, probe.leads)
-        search = begin(spec, None, qname, qtype, _DENIED_OUTSIDE)
-        return pending if search is None else self._unless_denied(case, pending, search, None)
+        found = outcome.found
+        search = begin(spec, found.denial.zone if found.denial else None, query.qname, query.qtype, found)
+        return outcome if search is None else self._walk(case, search, outcome)
 
-    def _walk(
-        self, case: Case, search: Search, denied: Callable[[], Later] | None = None
-    ) -> Entry | Pending | None:
-        """Go on until a name exists, or one is for outside.
+    def _unless_denied(self, case: Case, search: Search, answered: Answered | None) -> Outcome:
+        """What was told of the name that was asked, if it exists; else the walk begins."""
+        if answered is None or answered.found.rcode != Rcode.NXDOMAIN:
+            return answered
+        return self._walk(case, search, answered)
 
-        denied: gives the denial that was told of the name that was asked, if it was told: then the walk gives None
-        if no name exists.
-        """
-        leads: list[Leads] = []
+    def _walk(self, case: Case, search: Search, denied: Answered) -> Outcome:
+        """Go on until a name exists, or one is for outside. denied: what is answered if none exists."""
+        outcomes: list[Outcome] = []
 
         def look(name: bytes) -> Lookup | None:
-            probe = self._probe(case, name)
-            if probe.leads is None:
-                return probe.found or _REFUSED
-            leads.append(probe.leads)
-            return None
+            outcome = self._target(case._replace(names=()), name)
+            outcomes.append(outcome)
+            if isinstance(outcome, Leads):
+                return None
+            return outcome.found if outcome and outcome.form is Form.WHOLE else _REFUSED
 
-        outcome = walk(search, look)
-        if isinstance(outcome, Lookup):
-            is_told = search.denial is _DENIED_OUTSIDE and outcome.rcode == Rcode.NXDOMAIN
-            return None if is_told else self._answer(case._replace(maker="autopath"), outcome, None)
-        [lead] = leads
-        chain = outcome.chain if lead.chain is None else aliased(search.asked, outcome.chain.leads_to, lead.chain)
-        pending = self._pend_searched(case, lead._replace(chain=chain))
-        return self._unless_denied(case, pending, outcome.rest, denied)
+        met = walk(search, look)
+        last = outcomes[-1] if outcomes else None
+        if isinstance(met, Outward) and isinstance(last, Leads):
+            return through(last._replace(recurses=True), partial(self._met, case, met, denied))
+        if not isinstance(met, Lookup) or met.rcode == Rcode.NXDOMAIN:
+            maker = denied.maker if denied.told is not None else "autopath"
+            return denied._replace(found=denied.found._replace(lasting=False), maker=maker)
+        return Answered(met, last.ede if isinstance(last, Answered) else None, "autopath")
 
-    def _unless_denied(
-        self, case: Case, pending: Pending, rest: Search, denied: Callable[[], Later] | None
-    ) -> Pending:
-        """The same, but the walk goes on if what is told is that the name does not exist."""
-
-        def finish(told: Told) -> Later:
-            if told.rcode != Rcode.NXDOMAIN:
-                return pending.finish(told)
-            otherwise = denied or partial(pending.finish, told)
-            return self._later(case, lambda: self._walk(case, rest, otherwise), otherwise)
-
-        return pending._replace(finish=finish)
+    def _met(self, case: Case, outward: Outward, denied: Answered, answered: Answered | None) -> Outcome:
+        """What the walk makes of a name of which something was told: it goes on if that does not exist."""
+        if answered is not None and answered.found.rcode == Rcode.NXDOMAIN:
+            return self._walk(case, outward.rest, denied)
+        if answered is None or (answered.told is None and answered.found.rcode == Rcode.REFUSED):
+            return denied
+        return behind(outward.chain, answered, "autopath")._replace(maker="autopath")

@@ -1,16 +1,12 @@
 """Answer one question from our zones (RFC 1034 section 4.3.2, as changed by RFC 2308, 4592, 6604, 6672, 8482).
 
 In: zones and a question, its name folded. Out: a `Lookup`. No IO, no clock, no bytes of messages.
-Rules: every kind of `Found` has one step; a step either ends the walk or names where an alias leads, and the walk
-goes on there with the same qtype. The rcode is that of the chain's last name (RFC 6604 section 3), and so is the
-denial; a chain with a name that nobody knows yet is SERVFAIL as a whole, and additional addresses that nobody
-knows yet are left out. Not here: what stands at a name (`Zone.find`), truncation and name compression
-(kdns.wire.builder).
+Rules: every kind of `Found` has one step, which either answers or names where an alias leads (`leads_to`). Additional
+addresses that nobody knows yet are left out. Not here: following an alias, which may lead anywhere
+(kdns.zone.aliases), what stands at a name (`Zone.find`), truncation and name compression (kdns.wire.builder).
 
 Where servers differ: positive answers carry no NS rrset in the authority section (Knot's way; NSD adds it), and no
-glue stands beside MX or SRV, being no data of ours (NSD's way; Knot adds it). An alias chain that runs in a
-circle is answered once round with NOERROR (as both do); so is one longer than MAX_ALIASES, as far as it was followed
-(Knot's way, which stops earlier; NSD has no bound).
+glue stands beside MX or SRV, being no data of ours (NSD's way; Knot adds it).
 """
 
 from __future__ import annotations
@@ -23,13 +19,9 @@ from kdns.wire.rdata import TARGET_AT, name_at
 from kdns.zone.model import Denial, Dependency, Found, Kind, Lookup, Zone
 from kdns.zone.rrset import RRset
 
-__all__ = ["MAX_ADDITIONAL_TARGETS", "MAX_ALIASES", "hinfo", "lookup"]
+__all__ = ["MAX_ADDITIONAL_TARGETS", "hinfo", "lookup"]
 
 ZoneOf = Callable[[bytes, int], Zone | None]
-
-# Aliases followed for one question. No resolver follows more (Unbound 11, BIND 16), and without a bound one question
-# could be made to cost as much as a zone has CNAMEs.
-MAX_ALIASES = 16
 
 # Targets whose addresses are looked up for the additional section. A SRV record and an address take 70 octets and
 # more, so beside a longer answer they would not fit even into the 65,535 octets of TCP.
@@ -50,6 +42,7 @@ def lookup(zone: Zone, zone_of: ZoneOf, qname: bytes, qtype: int) -> Lookup:
     zone: the deepest of our zones that holds `qname`.
     zone_of: gives that zone for any folded name and a type to be found there, None if the name is not ours.
     qname: folded. All owners in the answer that stem from it are folded too.
+    An alias is not followed, see `leads_to`.
     """
     return _Walk(zone_of, qtype).run(zone, qname)
 
@@ -69,7 +62,7 @@ def hinfo(name: bytes) -> RRset:
 
 
 class _Walk:
-    """One question on its way along aliases, and what it has gathered so far. Dies with its answer."""
+    """One question, and what it has gathered so far. Dies with its answer."""
 
     __slots__ = ("_answer", "_depends", "_lasting", "_qtype", "_zone_of")
 
@@ -81,23 +74,11 @@ class _Walk:
         self._lasting = True
 
     def run(self, zone: Zone, qname: bytes) -> Lookup:
-        seen = {qname}
-        name = qname
-        while True:
-            if self._qtype == RRType.DS and name == zone.apex:
-                zone = _parent_side(zone, self._zone_of)
-            found = self._find(zone, name)
-            outcome = _STEPS[found.kind](self, zone, name, found)
-            if isinstance(outcome, Lookup):
-                return outcome
-            name = outcome
-            if name in seen or len(seen) > MAX_ALIASES:  # a circle, or too long: the resolver takes it from here
-                return self._done(note=found.note)
-            target_zone = self._zone_of(name, self._qtype)
-            if target_zone is None:
-                return self._done(note=found.note, leads_to=name)
-            seen.add(name)
-            zone = target_zone
+        if self._qtype == RRType.DS and qname == zone.apex:
+            zone = _parent_side(zone, self._zone_of)
+        found = self._find(zone, qname)
+        outcome = _STEPS[found.kind](self, zone, qname, found)
+        return outcome if isinstance(outcome, Lookup) else self._done(note=found.note, leads_to=outcome)
 
     def at_node(self, zone: Zone, name: bytes, found: Found) -> Lookup | bytes:
         """Step 3a, and 3c for a wildcard: the records of the name, or the alias that it is."""

@@ -99,7 +99,7 @@ class Lookup(NamedTuple):
     glue: `additional` is in-domain glue of a referral, so that cutting it needs TC (RFC 9471).
     depends: all that this answer was made of.
     lasting, note: as in Found.
-    leads_to: the folded name that the last alias leads to where that is no name of the zones asked; else b"".
+    leads_to: the folded name that the last alias leads to, if it is yet to be followed; else b"".
     """
 
     rcode: int

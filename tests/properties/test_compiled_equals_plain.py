@@ -13,13 +13,12 @@ from kdns.wire.iana import Rcode
 from kdns.wire.name import from_text, suffixes
 from kdns.zone.cluster import PodNames
 from kdns.zone.delta import ZoneDelta
-from kdns.zone.lookup import lookup
 from kdns.zone.model import Lookup
 from kdns.zone.rrset import RRset
 from tests.support.engines import CLUSTER, IN_ADDR, IP6, Served, zone_file
 from tests.support.messages import COOKIE, Answer, opt, option, query
 from tests.support.strategies import QUESTIONS, Cluster, Question, clusters, deltas, mixed
-from tests.support.zonetext import lines
+from tests.support.zonetext import chased, lines
 
 FILE = """\
 alias CNAME web.shop.svc.cluster.local.
@@ -86,7 +85,7 @@ def plain(served: Served, question: Question) -> Lookup | None:
     sites = served.responder._sites
     site = next((sites[apex] for apex in suffixes(question.qname) if apex in sites), None)
     zone = site.zone_of(question.qname, question.qtype) if site and question.qtype not in (251, 252) else None
-    return lookup(zone, site.zone_of, question.qname, question.qtype) if site and zone else None
+    return chased(zone, site.zone_of, question.qname, question.qtype) if site and zone else None
 
 
 def lowered(section: Iterable[str]) -> set[str]:

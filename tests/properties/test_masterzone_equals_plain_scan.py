@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from kdns.wire.iana import Rcode, RRType
 from kdns.wire.name import join, labels
-from kdns.zone.lookup import MAX_ALIASES, lookup
+from kdns.zone.aliases import MAX_ALIASES
 from kdns.zone.masterzone import MasterZone, MasterZoneBuilder
 from kdns.zone.model import Found, Kind, Lookup
 from kdns.zone.rrset import RRset
-from tests.support.zonetext import zone_of
+from tests.support.zonetext import chased, zone_of
 
 Name = tuple[str, ...]
 APEX: Name = ("z",)
@@ -224,7 +224,7 @@ def test_what_is_denied_early_is_what_find_calls_absent(records: list[Rr], qname
 def test_lookup_equals_the_plain_scan(records: list[Rr], questions: list[tuple[Name, int]]) -> None:
     plain, zone = Plain(records), built(records)
     for qname, qtype in questions:
-        found: Lookup = lookup(zone, zone_of(zone), wire(qname), qtype)
+        found: Lookup = chased(zone, zone_of(zone), wire(qname), qtype)
         expected = answer(plain, qname, qtype)
         assert found.rcode == expected.rcode
         assert [as_names(rrset) for rrset in found.answer] == [
@@ -239,7 +239,7 @@ def test_lookup_equals_the_plain_scan(records: list[Rr], questions: list[tuple[N
 def test_every_lookup_ends_and_says_what_it_was_made_of(records: list[Rr], questions: list[tuple[Name, int]]) -> None:
     zone = built(records)
     for qname, qtype in questions:
-        found = lookup(zone, zone_of(zone), wire(qname), qtype)
+        found = chased(zone, zone_of(zone), wire(qname), qtype)
         assert found.depends == ((0, b""),)
         assert len(found.answer) <= 2 * (MAX_ALIASES + 1) + 1
         assert all(labels(rrset.owner)[-1] == b"z" for rrset in (*found.answer, *found.authority, *found.additional))

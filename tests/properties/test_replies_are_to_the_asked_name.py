@@ -22,7 +22,6 @@ from kdns.wire.name import ROOT, from_text, join, to_text
 from kdns.wire.rules import MatchKind, NameMatch, NameRewrite
 from kdns.zone.cluster import ForwardZone, PodNames
 from kdns.zone.hosts import HostsEntry, HostsSpec, hosts_zones
-from kdns.zone.lookup import lookup
 from kdns.zone.model import Lookup, Zone
 from kdns.zone.recordtext import parse_record
 from kdns.zone.rrset import RRset
@@ -31,6 +30,7 @@ from tests.support.engines import CLUSTER, image
 from tests.support.messages import AAAA, MX, SRV, A, question
 from tests.support.shop import SUBTREES
 from tests.support.subtrees import packed
+from tests.support.zonetext import chased
 
 ORG = from_text("example.org")
 STATE = ClusterState(0)
@@ -47,7 +47,7 @@ def look(name: bytes, qtype: int) -> Lookup | None:
         return next((zone for apex, zone in ZONES.items() if qname.endswith(apex)), None)
 
     zone = zone_of(name, qtype)
-    return lookup(zone, zone_of, name, qtype) if zone else None
+    return chased(zone, zone_of, name, qtype) if zone else None
 
 
 def decoded(qname: bytes, qtype: int, found: Lookup, limit: int = 65535) -> dns.message.Message:

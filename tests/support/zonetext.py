@@ -11,6 +11,7 @@ import dns.rdataclass
 import dns.rdatatype
 
 from kdns.wire.name import ROOT, from_text, parent, to_text
+from kdns.zone.aliases import is_followed, joined
 from kdns.zone.lookup import ZoneOf, lookup
 from kdns.zone.masterfile import read
 from kdns.zone.masterzone import MasterZone, MasterZoneBuilder
@@ -76,7 +77,22 @@ def ask(zones: Zone | tuple[Zone, ...], qname: str, qtype: str) -> Shown:
     rrtype = int(dns.rdatatype.from_text(qtype))
     start = known(folded, rrtype)
     assert start is not None, f"{qname} is in none of the zones"
-    return show(lookup(start, known, folded, rrtype))
+    return show(chased(start, known, folded, rrtype))
+
+
+def chased(zone: Zone, known: ZoneOf, qname: bytes, qtype: int) -> Lookup:
+    """The answer to a question, its aliases followed to wherever there is a zone."""
+    names = (qname,)
+    found = lookup(zone, known, qname, qtype)
+    while target := found.leads_to:
+        if not is_followed(target, names):
+            return found._replace(leads_to=b"")
+        end = known(target, qtype)
+        if end is None:
+            break
+        names = (*names, target)
+        found = joined(found, lookup(end, known, target, qtype))
+    return found
 
 
 def show(found: Lookup) -> Shown:

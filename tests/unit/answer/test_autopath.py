@@ -19,7 +19,6 @@ from kdns.answer.autopath import (
 from kdns.wire.iana import Rcode
 from kdns.wire.name import ROOT, from_text, join, suffixes, to_text
 from kdns.zone.cluster import ForwardZone, PodNames
-from kdns.zone.lookup import lookup
 from kdns.zone.model import Lookup
 from kdns.zone.rrset import RRset
 from kdns.zone.state import ClusterState
@@ -27,6 +26,7 @@ from kdns.zone.subtree import Subtree
 from tests.support.engines import CLUSTER, image
 from tests.support.messages import AAAA, ANY, CNAME, SRV, TXT, A
 from tests.support.subtrees import headless, owner, packed, service
+from tests.support.zonetext import chased
 
 CORP = from_text("corp.example")
 SPEC = AutopathSpec((ROOT,), (CORP,))
@@ -48,7 +48,7 @@ ZONE = cluster(
 def here(zone: ForwardZone, name: bytes, qtype: int = A) -> Lookup | None:
     if not name.endswith(CLUSTER):
         return None
-    return lookup(zone, lambda name: zone if name.endswith(CLUSTER) else None, name, qtype)
+    return chased(zone, lambda name: zone if name.endswith(CLUSTER) else None, name, qtype)
 
 
 def search(asked: str, qtype: int = A, spec: AutopathSpec = SPEC, zone: ForwardZone = ZONE) -> Search | None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from kdns.answer.outside import DUE_AT_ONCE, KEPT_OUTSIDE, Outside, Pending
+from kdns.answer.steps import _complete
 from kdns.answer.table import ReplyTable
 from kdns.observe.families import KDNS_RESPONSES
 from kdns.wire.outside import Purpose, Source
@@ -158,9 +159,10 @@ def test_one_tick_has_a_bound_and_says_that_more_is_due(served: Served) -> None:
 
 def _keep_in(served: Served, table: ReplyTable, limit: int) -> None:
     responder = served.responder
-    outside = Outside(table, responder._complete, responder._replier.cell, pytest.fail, limit)
+    steps = responder._steps
+    outside = Outside(table, _complete, responder._replier.cell, pytest.fail, steps._settle_later, limit)
     responder.table = responder._replier._table = table
-    responder._outside = responder._steps._outside = outside
+    responder._outside = steps.outside = outside
 
 
 def test_the_one_that_expires_first_goes_when_there_are_too_many() -> None:

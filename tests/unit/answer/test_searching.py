@@ -185,11 +185,17 @@ def test_a_name_that_its_block_refuses_ends_the_walk_with_the_denial() -> None:
     assert (reply.rcode, asked) == ("NXDOMAIN", [])
 
 
-def test_a_name_that_would_be_rewritten_ends_the_walk_with_the_denial() -> None:
+def test_a_name_of_the_walk_is_rewritten_as_if_the_client_had_asked_for_it() -> None:
     served = pods("rewrite name www.example.org web.shop.svc.cluster.local", "rewrite ttl regex . 9")
     reply, asked = dig(served, WWW, outside=public)
-    assert (reply.rcode, asked) == ("NXDOMAIN", [])
+    assert (reply.answer[1:], asked) == (["www.example.org. 9 A 10.0.0.1"], [])
     assert dig(served, f"other.example.org.{SUFFIX}")[1] == ["other.example.org."]
+
+
+def test_ttls_on_the_walk_are_those_of_the_name_by_itself() -> None:
+    served = pods("rewrite ttl suffix .example.org. 7")
+    assert dig(served, "www.example.org", outside=public)[0].answer == ["www.example.org. 7 A 192.0.2.80"]
+    assert dig(served, WWW, outside=public)[0].answer[1:] == ["www.example.org. 7 A 192.0.2.80"]
 
 
 def test_an_extended_error_of_a_template_is_told() -> None:
@@ -286,9 +292,9 @@ def test_a_file_that_cannot_be_read_is_refused_with_its_place() -> None:
 def test_a_bug_in_the_middle_of_a_walk_is_servfail(monkeypatch: pytest.MonkeyPatch) -> None:
     served = pods(resolv_conf="search corp.example\n")
     failures: list[Exception] = []
-    monkeypatch.setattr(served.responder._steps, "_on_failure", lambda error, _: failures.append(error))
+    monkeypatch.setattr(served.responder._outside, "_on_failure", lambda error, _: failures.append(error))
     pending = served.pend(query(WWW))
-    monkeypatch.setattr(served.responder._steps._searcher, "_pend_searched", None)
+    monkeypatch.setattr(served.responder._steps._searcher, "_target", None)
     reply = pending.finish(answering(pending.ask, rcode="NXDOMAIN"))
     assert isinstance(reply, bytes)
     assert Answer(reply).rcode == "SERVFAIL"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kdns.wire.name import from_text
-from kdns.zone.lookup import MAX_ALIASES
+from kdns.zone.aliases import MAX_ALIASES
 from tests.support.zonetext import ask, zone
 
 CHAIN = "\n".join(f"c{at} CNAME c{at + 1}" for at in range(MAX_ALIASES + 3))

@@ -27,12 +27,12 @@ from kdns.zone.hosts import (
     parse_hosts,
     rrsets_of,
 )
-from kdns.zone.lookup import lookup
 from kdns.zone.masterzone import MasterZoneBuilder
 from kdns.zone.model import Kind, Lookup, Zone
 from tests.support.engines import zone_rrsets
 from tests.support.messages import AAAA, HTTPS, MX, NS, PTR, SOA, A
 from tests.support.subtrees import packed
+from tests.support.zonetext import chased
 
 ORG = from_text("example.org")
 TEXT = """\
@@ -54,7 +54,7 @@ def served(text: str = TEXT, zones: tuple[bytes, ...] = (ORG,), **options: Any) 
 def ask(zones: HostsZones, name: str, qtype: int = A) -> Lookup:
     qname = from_text(name)
     zone = next(zones.zones[apex] for apex in sorted(zones.zones, key=len, reverse=True) if qname.endswith(apex))
-    return lookup(zone, lambda name, _: zone if name.endswith(zone.apex) else None, qname, qtype)
+    return chased(zone, lambda name, _: zone if name.endswith(zone.apex) else None, qname, qtype)
 
 
 def rdatas(found: Lookup) -> list[bytes]:
@@ -312,7 +312,7 @@ def site_of(zones: HostsZones) -> Site:
 def through(site: Site, name: str, qtype: int = A) -> Lookup:
     zone = site.zone_of(from_text(name), qtype)
     assert zone is not None
-    return lookup(zone, site.zone_of, from_text(name), qtype)
+    return chased(zone, site.zone_of, from_text(name), qtype)
 
 
 def test_what_is_not_listed_is_passed_on_with_fallthrough_only() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from kdns.wire.iana import Rcode, RRType
 from kdns.wire.name import from_text
-from kdns.zone.lookup import MAX_ADDITIONAL_TARGETS, MAX_ALIASES, lookup
+from kdns.zone.aliases import MAX_ALIASES
+from kdns.zone.lookup import MAX_ADDITIONAL_TARGETS, lookup
 from kdns.zone.model import NO_RRSETS, Found, Kind
 from kdns.zone.rrset import RRset
 from tests.support.zonetext import ask, build, name, zone, zone_of
