@@ -10,6 +10,7 @@ everywhere; the rest is as the distribution ships it. CoreDNS serves the zone fi
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -34,6 +35,7 @@ ASK_TIMEOUT = 0.5
 ASK_AGAIN = 0.005  # between two tries while a server is starting
 LOG_TAIL_LINES = 15
 ADDRESS = "127.0.0.1"
+PORTS = range(12_000, 32_000)  # below those that Linux draws for connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +155,13 @@ def launch(
 
 
 def free_port() -> int:
-    """A port that is free now for both UDP and TCP; the kernel chooses from its ephemeral range."""
+    """A port that is free now for both UDP and TCP, and none that the kernel gives to somebody by itself."""
     while True:
-        with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            udp.bind((ADDRESS, 0))
-            try:
-                tcp.bind(udp.getsockname())
-            except OSError:
-                continue
-            return int(udp.getsockname()[1])
+        port = random.choice(PORTS)
+        with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp, suppress(OSError):
+            udp.bind((ADDRESS, port))
+            tcp.bind((ADDRESS, port))
+            return port
 
 
 def kdns(workers: int = 1) -> Peer:

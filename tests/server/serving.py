@@ -16,6 +16,7 @@ Nothing here sleeps: what is waited for is a line of the log, the end of a proce
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import socket
@@ -24,6 +25,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import dns.message
@@ -32,6 +34,8 @@ import dns.rdatatype
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0  # a loaded machine is slow; nothing waits that long on a good day
+_PORTS = range(12_000, 32_000)  # below those that Linux draws for connections
+_CHANCE = random.SystemRandom()  # tests run in several processes, of which each must draw its own
 _BETWEEN_LOOKS = 0.005  # seconds in which what is looked for may use the processor that looking would
 
 
@@ -182,15 +186,12 @@ def rest_between_looks() -> None:
 
 
 def free_port() -> int:
-    """A port that is free for UDP and TCP on every address just now."""
+    """A port that is free for UDP and TCP on every address just now, and none that the kernel gives to somebody."""
     while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            udp.bind(("0.0.0.0", 0))
-            port = int(udp.getsockname()[1])
-            try:
-                tcp.bind(("0.0.0.0", port))
-            except OSError:
-                continue
+        port = _CHANCE.choice(_PORTS)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp, suppress(OSError):
+            udp.bind(("0.0.0.0", port))
+            tcp.bind(("0.0.0.0", port))
             return port
 
 

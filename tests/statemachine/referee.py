@@ -240,7 +240,7 @@ class Referee:
         if self._control is not self.chain.control:  # a new one, which may hold what others let go of long ago
             self._control = self.chain.control
             self._followed.append(_Followed(now, UNKNOWN, UNKNOWN))
-        self._told = {each: state for each, state in self._states() if state != UNKNOWN}
+        self._told = dict(self._states())
         # What is known of two kinds at different times is together what never was.
         is_even = len(set(self._told.values())) == 1
         self._followed.append(_Followed(now, self.as_of, self.as_of if is_even else UNKNOWN))
@@ -248,7 +248,10 @@ class Referee:
             self._followed.popleft()
 
     def _states(self) -> Iterable[tuple[str, int]]:
-        """The state that each resource is known as of; one that is to be listed anew stays as it was."""
+        """The state that each known resource is known as of; one that is to be listed anew stays as it was.
+
+        UNKNOWN: restored, and to be listed before it was seen what of.
+        """
         mirror, history = self.chain.control.mirror, self.history
         if mirror.restored is not None:
             for plural, section in zip(self._plurals, mirror.restored.sections, strict=True):
@@ -256,7 +259,8 @@ class Referee:
             return
         for plural, one in zip(self._plurals, mirror.reflectors, strict=True):
             told = history.state_of(plural, one.resource_version) if one.is_synced else UNKNOWN
-            yield plural, told if told != UNKNOWN else self._told.get(plural, UNKNOWN)
+            if one.is_synced or plural in self._told:
+                yield plural, told if told != UNKNOWN else self._told.get(plural, UNKNOWN)
 
     def _is_headless(self, owner: str) -> bool:
         """Whether it has been so ever since what was told."""

@@ -234,3 +234,19 @@ def test_an_outage_is_told_once_at_each_of_its_times_whatever_rounding_does() ->
             assert outage.wake_at > now
         assert told == 20
         assert outage.wake_at > since + TOLD_AT[-1] * 15
+
+
+def test_a_kind_that_is_restored_and_then_forbidden_stays_as_it_was_restored() -> None:
+    world = made()
+    world.save()
+    world.put_slice("shop", "db", 1, {}, "http", "")
+    world.wait(1.0)
+    world.start(with_snapshot=False)
+    world.revoke("services", 500.0)
+    world.wait(6.0)
+    world.put_service("shop", "web", "ExternalName", "http")
+    world.restart_control(with_snapshot=True)
+    world.wait(100.0)
+    assert not dig(world, WEB, "CNAME").rdata
+    world.settle()
+    assert dig(world, WEB, "CNAME").rdata
