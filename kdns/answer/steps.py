@@ -173,6 +173,8 @@ class Steps:
             found = lookup(passage.zone, site.zone_of, query.qname, query.qtype)
             if found.leads_to:
                 return self._onward(case, found, passage.directive)
+            if passage.directive == "hosts":
+                found = site.overlaid(found, query.qname)
             return self._ended(case, Answered(self._shown(case, found), maker=passage.directive))
         if not passage.is_outside:
             return None
