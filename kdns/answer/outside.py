@@ -41,8 +41,7 @@ KEPT_OUTSIDE = 8192
 # So many that are due are seen to in one call of `tick`, at some 2 us each; the rest is for the next call.
 DUE_AT_ONCE = 256
 
-# What is to be asked again before it expires is asked when a tenth of its time is left, two ticks at the least.
-PREFETCH_PART = 10
+# What is to be asked again before it expires is asked two ticks ahead at the least: one may pass until it is asked.
 PREFETCH_SECONDS = 2
 
 _head = Struct(">5H").pack
@@ -145,20 +144,56 @@ class Kept:
         self._doubled = self._body[slice(*self._run[:2])] * 2 if self._run else b""
 
 
-class _Due(NamedTuple):
-    """Something to be done with a kept reply at a time; `number` settles ties, and keeps the order of making.
+class Watched(Kept):
+    """A body that is asked for again when it has been called often enough and little of its time is left.
 
-    refresh: asks for it again, if it had `hits_wanted` by then; None: it expires.
+    That is looked at once a second at the most, by the first call after a tick. due_at: since when little is left.
+    hits: so many calls it had before it was asked for again. wanted: where it then puts its number, once.
     """
+
+    __slots__ = ("_due_at", "_gap", "_hits_wanted", "_number", "_wanted")
+
+    def __init__(
+        self, clock: Clock, fresh: Body, told: Told, due_at: int, hits: int, number: int, wanted: list[int]
+    ) -> None:
+        super().__init__(clock, fresh, told.keeps_ttls)
+        self.hits = hits
+        self._gap = told.prefetch_gap
+        self._hits_wanted = told.prefetch_hits
+        self._due_at: int | None = due_at
+        self._number = number
+        self._wanted = wanted
+
+    def __call__(self) -> bytes:
+        """As of Kept."""
+        now = self._clock.now
+        if now != self._at:
+            self._look(now)
+        return super().__call__()
+
+    def _look(self, now: int) -> None:
+        if now - self._at > self._gap:
+            self.hits = 0
+        if self._due_at is not None and now >= self._due_at and self.hits + 1 >= self._hits_wanted:
+            self._due_at = None
+            self._wanted.append(self._number)
+
+
+class _Due(NamedTuple):
+    """A kept reply that expires; `number` settles ties, and keeps the order of making."""
 
     at: int
     number: int
     key: bytes
     entry: Entry
-    kept: Kept
-    expires: int
-    hits_wanted: int = 0
-    refresh: Callable[[], Pending] | None = None
+
+
+class _Watch(NamedTuple):
+    """How to ask again for a kept reply."""
+
+    key: bytes
+    entry: Entry
+    refresh: Callable[[], Pending]
 
 
 class Outside:
@@ -189,6 +224,8 @@ class Outside:
         self._limit = limit
         self._clock = Clock()
         self._due: list[_Due] = []
+        self._watched: dict[int, _Watch] = {}  # by the numbers of `_due`, and no longer than those are there
+        self._wanted: list[int] = []  # which of them are to be asked for again, each once at the most
         self._number = 0
         self._publications = 0
         self._changes = 0
@@ -209,6 +246,8 @@ class Outside:
         self._publications += 1
         self._changes += 1
         self._due.clear()
+        self._watched.clear()
+        self._wanted.clear()
 
     def changed(self) -> None:
         """Something in the zones is going to be other than it was."""
@@ -220,23 +259,19 @@ class Outside:
         now: whole seconds, never going back. What is given back is to be asked; nobody waits for its reply.
         """
         self._clock.now = now
-        again: list[Pending] = []
+        watches = [self._watched.pop(number, None) for number in self._wanted[:DUE_AT_ONCE]]
+        del self._wanted[:DUE_AT_ONCE]
+        again = [watch.refresh() for watch in watches if watch and self._table.holds(watch.key, watch.entry)]
         for _ in range(DUE_AT_ONCE):
-            if not self.is_behind:
+            if not self._due or self._due[0].at > now:
                 break
-            due = heappop(self._due)
-            if due.expires <= now:
-                self._table.discard(due.key, due.entry)
-                continue
-            heappush(self._due, due._replace(at=due.expires, refresh=None))
-            if due.refresh and due.kept.hits >= due.hits_wanted and self._table.holds(due.key, due.entry):
-                again.append(due.refresh())
+            self._drop_first()
         return again
 
     @property
     def is_behind(self) -> bool:
         """Whether `tick` has left something that is due."""
-        return bool(self._due) and self._due[0].at <= self._clock.now
+        return bool(self._wanted) or (bool(self._due) and self._due[0].at <= self._clock.now)
 
     def _epoch(self, leads: Leads) -> int:
         return self._changes if leads.layers else self._publications
@@ -253,19 +288,19 @@ class Outside:
             entry = self._entry(asked._replace(keys=()), Answered(_AS_TOLD), broken)
         return self._complete(asked.case, entry)
 
-    def _refresh(self, asked: _Asked) -> Pending:
-        """Ask again for what is kept. A failure does not replace it."""
+    def _refresh(self, asked: _Asked, kept: Kept) -> Pending:
+        """Ask again for what is kept. A failure does not replace it; what does goes on with its hits."""
 
         def renew(told: Told) -> bytes:
             outcome = _outcome(asked.leads, told)
             if told.source is not Source.FAILURE and isinstance(outcome, Answered) and outcome.told is not None:
-                self._entry(asked, outcome, outcome.told)
+                self._entry(asked, outcome, outcome.told, kept.hits)
             return b""
 
         return Pending(msgspec.structs.replace(asked.ask, purpose=Purpose.PREFETCH), renew)
 
-    def _entry(self, asked: _Asked, answered: Answered, told: Told) -> Entry:
-        """The reply, kept if it may be."""
+    def _entry(self, asked: _Asked, answered: Answered, told: Told, hits: int = 0) -> Entry:
+        """The reply, kept if it may be. hits: what the one that it replaces had."""
         case = asked.case
         query, site = case.query, case.site
         content = _as_told(case, told) if answered.found is _AS_TOLD else _composed(case, answered, told)
@@ -278,27 +313,34 @@ class Outside:
         cell = self._cell(query, reply, rcode, opt, answered.maker or _MAKERS[told.source])
         if not content.seconds or not asked.keys or asked.epoch != self._epoch(asked.leads):
             return entry_of(cell, reply, opt, depends=content.depends)
-        kept = Kept(self._clock, body, told.keeps_ttls)
+        kept = self._kept(body, told, content.seconds, hits)
         hit = self._cell(query, reply, rcode, opt, _kept_maker(rcode, body))
         entry = entry_of(hit, reply, opt, depends=content.depends, body=kept)
         key = key_for(asked.keys, reply, opt, site.room)
         self._table.keep(key, entry)
-        self._schedule(key, entry, kept, content.seconds, told.prefetch_hits, partial(self._refresh, asked))
+        self._schedule(key, entry, content.seconds)
+        if isinstance(kept, Watched):
+            self._watched[self._number] = _Watch(key, entry, partial(self._refresh, asked, kept))
         return entry_of(cell, reply, opt, depends=content.depends, body=kept)
 
-    def _schedule(
-        self, key: bytes, entry: Entry, kept: Kept, seconds: int, hits_wanted: int, refresh: Callable[[], Pending]
-    ) -> None:
+    def _kept(self, body: Body, told: Told, seconds: int, hits: int) -> Kept:
+        ahead = max(PREFETCH_SECONDS, told.prefetch_left)
+        if not told.prefetch_hits or seconds <= PREFETCH_SECONDS:
+            return Kept(self._clock, body, told.keeps_ttls)
+        due_at, number = self._clock.now + seconds - ahead, self._number + 1  # `_schedule` gives it that one
+        return Watched(self._clock, body, told, due_at, hits, number, self._wanted)
+
+    def _schedule(self, key: bytes, entry: Entry, seconds: int) -> None:
         if len(self._due) >= self._limit:
-            first = heappop(self._due)
-            self._table.discard(first.key, first.entry)
+            self._drop_first()
         self._number += 1
-        expires = self._clock.now + seconds
-        ahead = max(PREFETCH_SECONDS, seconds // PREFETCH_PART)
-        due = _Due(expires, self._number, key, entry, kept, expires)
-        if hits_wanted and seconds > ahead:
-            due = due._replace(at=expires - ahead, hits_wanted=hits_wanted, refresh=refresh)
-        heappush(self._due, due)
+        heappush(self._due, _Due(self._clock.now + seconds, self._number, key, entry))
+
+    def _drop_first(self) -> None:
+        """Forget the one that expires first."""
+        due = heappop(self._due)
+        self._watched.pop(due.number, None)
+        self._table.discard(due.key, due.entry)
 
 
 def _kept_maker(rcode: int, body: Body) -> str:

@@ -19,11 +19,13 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from kdns import __version__
+from kdns.cli.coredns import FlagError, plugin_list, words_of
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 # What kdns[server] brings, by the name that is imported.
 _SERVER_MODULES = frozenset(("dns", "dnslib", "kubernetes", "msgspec", "prometheus_client", "uvloop", "yaml"))
+_COREDNS_P = frozenset(("-pidfile", "-plugins"))  # flags that begin like -p
 _HELP = frozenset(("-h", "--help"))
 
 
@@ -32,9 +34,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or (words[0].startswith("-") and words[0] not in _HELP):
         words.insert(0, "serve")
-    options = make_parser().parse_args(words)
+    parser = make_parser()
+    try:
+        words = words_of(words, _COREDNS_P) if words[0] == "serve" else words
+    except FlagError as error:
+        parser.error(str(error))
+    options = parser.parse_args(words)
     if getattr(options, "version", False):
         return print_version()
+    if getattr(options, "plugins", False):
+        return _print_plugins()
     try:
         return int(_COMMANDS[options.command](options))
     except ModuleNotFoundError as error:
@@ -65,6 +74,12 @@ def print_version() -> int:
     return 0
 
 
+def _print_plugins() -> int:
+    directives = import_module("kdns.corefile.directives").DIRECTIVES
+    print(plugin_list(directives))
+    return 0
+
+
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Answer DNS queries. What is served is read from -conf, else from the flags, else from ./Corefile, else it is"
@@ -76,6 +91,8 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         "-dns.port", "--dns.port", "-p", dest="dns_port", type=_port, metavar="PORT",
         help="port where the Corefile, or --listen, names none",
     )
+    corefile.add_argument("-pidfile", "--pidfile", default="", metavar="FILE", help="file to write our process ID to")
+    corefile.add_argument("-plugins", "--plugins", action="store_true", help="print the directives that are known")
     corefile.add_argument("-quiet", "--quiet", action="store_true", help="log nothing that is as it should be")
     corefile.add_argument("-version", "--version", action="store_true", help="print the version")
     flags = parser.add_argument_group("without a Corefile")

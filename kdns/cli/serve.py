@@ -7,6 +7,7 @@ import sys
 from random import Random
 
 from kdns.cli.configuration import Configuration, choose
+from kdns.cli.coredns import pid_file
 from kdns.cli.demo import DEMO_HOST, DEMO_PORT, dig_lines
 from kdns.corefile import CorefileError, print_corefile
 from kdns.observe.logs import Log, LogForm
@@ -36,7 +37,8 @@ def run(options: argparse.Namespace) -> int:
         return assemble(watch.load(), interface_addresses, machine_addresses, configuration.settings)
 
     workers = Bound(options.workers, "--workers") if options.workers else default_workers()
-    return Supervisor(load, workers, log, watch).run()
+    with pid_file(options.pidfile, log.error):
+        return Supervisor(load, workers, log, watch).run()
 
 
 def _introduce(configuration: Configuration, options: argparse.Namespace, log: Log) -> None:

@@ -110,9 +110,8 @@ def _limits(statement: Statement, ttl: int) -> tuple[int, int, int]:
     capacity, *rest = _at_most_three(statement, "CAPACITY [TTL [MINTTL]]")
     ttl = number(rest[0], 1, MAX_TTL) if rest else ttl
     min_ttl = number(rest[1], 0, MAX_TTL) if len(rest) > 1 else 0
-    if min_ttl > ttl:
-        raise CorefileError(rest[1].position, f"the least TTL, {min_ttl}, is above the greatest, {ttl}")
-    return max(MIN_CAPACITY, number(capacity, 0, MAX_CAPACITY)), ttl, min_ttl
+    # As in CoreDNS, the greatest TTL has the last word.
+    return max(MIN_CAPACITY, number(capacity, 0, MAX_CAPACITY)), ttl, min(min_ttl, ttl)
 
 
 def _at_most_three(statement: Statement, what: str) -> tuple[Token, ...]:
@@ -143,12 +142,12 @@ def _serve_stale(value: Cache, statement: Statement) -> Cache:
     stale_ns = duration(arguments[0]) if arguments else DEFAULT_STALE_NS
     is_verified = len(arguments) > 1 and choice(arguments[1], _Refresh) is _Refresh.VERIFY
     timeout_ns = DEFAULT_VERIFY_TIMEOUT_NS
-    if not stale_ns:
-        raise CorefileError(arguments[0].position, "nothing is stale for no time at all: leave `serve_stale` out")
     if len(arguments) > 2:
         if not is_verified:
             raise CorefileError(arguments[2].position, "only verify takes a TIMEOUT")
         timeout_ns = duration(arguments[2])
+    if not stale_ns:
+        return value  # as in CoreDNS, it is off
     return replace(value, stale_ns=stale_ns, is_stale_verified=is_verified, verify_timeout_ns=timeout_ns)
 
 

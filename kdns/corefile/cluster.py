@@ -117,13 +117,10 @@ def _kubeconfig(value: Kubernetes, statement: Statement) -> Kubernetes:
 
 def _endpoint(value: Kubernetes, statement: Statement) -> Kubernetes:
     argument, *more = some_arguments(statement, "the URL of an API server")
-    if more:
-        message = "`endpoint` takes one URL; CoreDNS, too, uses only the first of several"
-        raise CorefileError(more[0].position, message)
     if not _is_http_url(argument.text):
         message = f"`{argument.text}` is no URL of an API server: write it as in https://192.0.2.1:6443"
         raise CorefileError(argument.position, message)
-    return replace(value, endpoint=argument.text)
+    return replace(value, endpoint=argument.text, unused_endpoints=tuple(token.text for token in more))
 
 
 def _is_http_url(text: str) -> bool:

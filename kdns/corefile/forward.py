@@ -38,7 +38,9 @@ from kdns.corefile.options import (
 from kdns.corefile.parser import Statement
 from kdns.corefile.plugins import (
     DEFAULT_EXPIRE_NS,
+    DEFAULT_MAX_AGE_NS,
     DEFAULT_MAX_FAILS,
+    DEFAULT_READ_TIMEOUT_NS,
     DNS_PORT,
     TLS_PORT,
     Forward,
@@ -179,6 +181,18 @@ def _expire(value: Forward, statement: Statement) -> Forward:
     return replace(value, expire_ns=duration(one_argument(statement, "a duration")))
 
 
+def _max_age(value: Forward, statement: Statement) -> Forward:
+    return replace(value, max_age_ns=duration(one_argument(statement, "a duration")))
+
+
+def _read_timeout(value: Forward, statement: Statement) -> Forward:
+    argument = one_argument(statement, "a duration")
+    read_timeout_ns = duration(argument)
+    if not read_timeout_ns:
+        raise CorefileError(argument.position, "no server answers in no time at all: write it as in 2s")
+    return replace(value, read_timeout_ns=read_timeout_ns)
+
+
 def _max_idle(value: Forward, statement: Statement) -> Forward:
     return replace(value, max_idle=_count(statement))
 
@@ -288,6 +302,8 @@ _OPTIONS: dict[str, Option[Forward]] = {
     "force_tcp": flag(lambda value: replace(value, force_tcp=True)),
     "prefer_udp": flag(lambda value: replace(value, prefer_udp=True)),
     "expire": Option(_expire),
+    "max_age": Option(_max_age),
+    "read_timeout": Option(_read_timeout),
     "max_idle_conns": Option(_max_idle),
     "max_fails": Option(_max_fails),
     "max_connect_attempts": Option(_max_connect_attempts),
@@ -308,6 +324,10 @@ _PRINTERS: tuple[Callable[[Forward], list[str]], ...] = (
     lambda f: ["force_tcp"] if f.force_tcp else [],
     lambda f: ["prefer_udp"] if f.prefer_udp else [],
     lambda f: [] if f.expire_ns == DEFAULT_EXPIRE_NS else [f"expire {format_duration(f.expire_ns)}"],
+    lambda f: [] if f.max_age_ns == DEFAULT_MAX_AGE_NS else [f"max_age {format_duration(f.max_age_ns)}"],
+    lambda f: (
+        [] if f.read_timeout_ns == DEFAULT_READ_TIMEOUT_NS else [f"read_timeout {format_duration(f.read_timeout_ns)}"]
+    ),
     lambda f: _print_count("max_idle_conns", f.max_idle),
     lambda f: _print_count("max_fails", f.max_fails, DEFAULT_MAX_FAILS),
     lambda f: _print_count("max_connect_attempts", f.max_connect_attempts),

@@ -20,6 +20,7 @@ from itertools import product
 
 from kdns.corefile.errors import CorefileError, Position
 from kdns.corefile.lexer import Kind, Token
+from kdns.corefile.posix import CLASS, CLASSES, spelled_out
 
 MAX_PATTERN = 10_000  # characters, CoreDNS's own limit
 MAX_REPEAT = 1000  # Go's own limit
@@ -38,6 +39,9 @@ _CLASSES = {
     "w": sum(1 << c for c in range(128) if chr(c).isalnum() or chr(c) == "_"),
 }
 _CLASSES |= {name.upper(): _ALL & ~mask for name, mask in _CLASSES.items()}
+_NAMED_CLASSES = {
+    name: sum(1 << c for c in range(128) if re.fullmatch(f"[{members}]", chr(c))) for name, members in CLASSES.items()
+}
 _CONTROL = {"t": "\t", "n": "\n", "f": "\f", "r": "\r", "v": "\v", "a": "\a"}
 _UPPER = sum(1 << c for c in range(ord("A"), ord("Z") + 1))
 _LOWER = _UPPER << 32
@@ -96,7 +100,7 @@ def check_regex(text: str) -> re.Pattern[str]:
         # Python warns of patterns that it may read differently one day: better refused.
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            return re.compile(text, re.ASCII)
+            return re.compile(spelled_out(text), re.ASCII)
     except (re.error, Warning, OverflowError, RecursionError) as error:
         raise RegexError(getattr(error, "pos", None) or 0, str(error)) from None
 
@@ -327,9 +331,14 @@ class _Parser:
         return (high << 1) - low
 
     def _member(self) -> int:
-        start, character = self._at, self._next()
+        start = self._at
+        named = CLASS.match(self._text, start)
+        if named is not None:
+            self._at = named.end()
+            return _NAMED_CLASSES[named[1]]
+        character = self._next()
         if character == "[" and self._peek() in (":", ".", "="):
-            raise RegexError(start, "write the characters out, as in [a-z]: Python does not know `[:alpha:]`")
+            raise RegexError(start, "there is no such class: write the characters out, as in [a-z]")
         return self._escaped(start) if character == "\\" else _bit(character)
 
 

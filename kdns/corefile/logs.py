@@ -26,6 +26,7 @@ from kdns.corefile.options import (
     with_options,
 )
 from kdns.corefile.parser import Statement
+from kdns.corefile.posix import spelled_out
 from kdns.corefile.zones import parse_zones, zone_text
 from kdns.wire.name import ROOT
 
@@ -85,7 +86,7 @@ def _consolidate(errors: Errors, statement: Statement) -> Errors:
     if len(levels) > 1:
         raise CorefileError(levels[1].position, f"show_first expected, not `{levels[1].text}`")
     level = choice(levels[0], LogLevel) if levels else LogLevel.ERROR
-    entry = Consolidate(duration(period), pattern.text, level, shows_first)
+    entry = Consolidate(duration(period), spelled_out(pattern.text), level, shows_first)
     return replace(errors, consolidate=(*errors.consolidate, entry))
 
 
@@ -93,10 +94,10 @@ def _check_pattern(pattern: Token) -> None:
     if len(pattern.text) > MAX_PATTERN:
         raise CorefileError(pattern.position, f"a regular expression longer than {MAX_PATTERN} characters")
     try:
-        # Python warns of patterns that it may read differently one day, such as Go's [[:alpha:]]: better refused.
+        # Python warns of patterns that it may read differently one day, such as Go's [[:^alpha:]]: better refused.
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            re.compile(pattern.text)
+            re.compile(spelled_out(pattern.text))
     except (re.error, Warning, OverflowError, RecursionError) as error:
         raise CorefileError(pattern.position, f"`{pattern.text}` is no regular expression: {error}") from None
 

@@ -82,7 +82,8 @@ class Kubernetes:
     manifests: paths as written, relative to the working directory.
     kubeconfig, context: how to reach the API server; no context is the current one.
     context_position: where the context is named, if it is.
-    endpoint, tls: the same, said by a URL instead. Neither this nor `kubeconfig`: that of the cluster around us.
+    endpoint, tls: the same, said by a URL instead; unused_endpoints: URLs behind it, for a remark. Neither this nor
+        `kubeconfig`: that of the cluster around us.
     startup_timeout_ns: how long a start waits for the first data, and queries are refused.
     terminating_serving: endpoints that terminate and still serve stand in where a service has no others.
     namespaces, namespace_labels: show only these namespaces; at most one of the two is given.
@@ -109,6 +110,7 @@ class Kubernetes:
     terminating_serving: bool = False
     position: Position = field(default=Position(), compare=False)
     context_position: Position = field(default=Position(), compare=False)
+    unused_endpoints: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def is_watched(self) -> bool:

@@ -21,6 +21,10 @@ DNS_PORT = 53
 TLS_PORT = 853  # RFC 7858 section 3.1
 
 DEFAULT_EXPIRE_NS = 10 * 10**9
+# Ours; CoreDNS has none. The address of a Service leads a connection to one pod for as long as it is open: so pods
+# that are new get their share, and one handshake in five minutes costs nothing.
+DEFAULT_MAX_AGE_NS = 300 * 10**9
+DEFAULT_READ_TIMEOUT_NS = 2 * 10**9
 DEFAULT_MAX_FAILS = 2
 DEFAULT_HEALTH_INTERVAL_NS = 500 * 10**6
 
@@ -97,7 +101,8 @@ class Forward:
     upstream is down, 0 for never. max_concurrent: queries at a time. max_idle: connections kept for an upstream.
     max_connect_attempts: for one query. 0 of these three is no limit.
     failover: rcodes with which the next upstream is asked. next_rcodes: rcodes with which the next `forward` line is;
-    next_on_nodata: so with NODATA.
+    next_on_nodata: so with NODATA. max_age_ns: after which a connection is not used again, 0 for no limit.
+    read_timeout_ns: for which one message to an upstream is listened to.
     """
 
     zone: bytes
@@ -106,6 +111,8 @@ class Forward:
     force_tcp: bool = False
     prefer_udp: bool = False
     expire_ns: int = DEFAULT_EXPIRE_NS
+    max_age_ns: int = DEFAULT_MAX_AGE_NS
+    read_timeout_ns: int = DEFAULT_READ_TIMEOUT_NS
     max_idle: int = 0
     max_fails: int = DEFAULT_MAX_FAILS
     max_connect_attempts: int = 0

@@ -1,14 +1,15 @@
 """What looks wrong in a configuration that is right: lines for the log and for `kdns check`, each with its place.
 
 Now: `rewrite` with `prefix` or `substring` and a text without the last dot. As in CoreDNS it gets one, so that
-`prefix foo-` holds for names that begin with `foo-.`, which hardly anybody means. Not here: errors.
+`prefix foo-` holds for names that begin with `foo-.`, which hardly anybody means. And `endpoint`
+with several URLs, of which the first is used, as in CoreDNS. Not here: errors.
 """
 
 from __future__ import annotations
 
 import re
 
-from kdns.corefile.model import Corefile
+from kdns.corefile.model import Corefile, Kubernetes
 from kdns.corefile.plugins import Rewrite
 from kdns.wire.rules import (
     CnameRewrite,
@@ -31,7 +32,17 @@ _SPECIAL = re.compile(r"[][.*+?(){}|^$\\]")
 def remarks(corefile: Corefile) -> tuple[str, ...]:
     """All of them, in the order of the text."""
     rewrites = [rewrite for block in corefile.blocks for rewrite in block.rewrite]
-    return tuple(dict.fromkeys(remark for rewrite in rewrites if (remark := _never_meant(rewrite))))
+    clusters = [block.kubernetes for block in corefile.blocks if block.kubernetes]
+    found = [*map(_never_meant, rewrites), *map(_unused, clusters)]
+    return tuple(dict.fromkeys(filter(None, found)))
+
+
+def _unused(cluster: Kubernetes) -> str:
+    """What is to be said of a cluster; "" for nothing."""
+    if not cluster.unused_endpoints:
+        return ""
+    others = ", ".join(cluster.unused_endpoints)
+    return f"{cluster.position}: `endpoint` uses the first URL, {cluster.endpoint}, as CoreDNS does, and not {others}"
 
 
 def _never_meant(rewrite: Rewrite) -> str:

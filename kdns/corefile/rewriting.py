@@ -35,6 +35,7 @@ from kdns.corefile.mnemonics import (
 from kdns.corefile.options import number
 from kdns.corefile.parser import Statement
 from kdns.corefile.plugins import MAX_TTL, Rewrite
+from kdns.corefile.posix import spelled_out
 from kdns.wire.name import InvalidName, from_text
 from kdns.wire.rules import (
     AnswerField,
@@ -119,7 +120,7 @@ def _kind(words: Sequence[Token], plain: int) -> tuple[MatchKind, Sequence[Token
 def _match(kind: MatchKind, argument: Token) -> NameMatch:
     if kind is MatchKind.REGEX:
         parse_regex(argument)
-        return NameMatch(kind, argument.text)
+        return NameMatch(kind, spelled_out(argument.text))
     text = _dotted(argument)
     if kind is MatchKind.EXACT:
         _refuse_bad_name(text, argument.position)

@@ -33,6 +33,7 @@ from kdns.corefile.mnemonics import (
 from kdns.corefile.options import Option, fold_body, number, one_argument, some_arguments, with_options
 from kdns.corefile.parser import Statement
 from kdns.corefile.plugins import Template
+from kdns.corefile.posix import spelled_out
 from kdns.corefile.zones import parse_fallthrough, parse_zones, print_fallthrough, zone_words
 from kdns.zone.gaps import Field, Gap, GapError, Number, Value, parse_gaps
 
@@ -85,7 +86,7 @@ def _match(value: Template, statement: Statement) -> Template:
     patterns = some_arguments(statement, "at least one regular expression")
     for pattern in patterns:
         parse_regex(pattern)
-    return replace(value, match=(*value.match, *(pattern.text for pattern in patterns)))
+    return replace(value, match=(*value.match, *(spelled_out(pattern.text) for pattern in patterns)))
 
 
 def _answer(value: Template, statement: Statement) -> Template:

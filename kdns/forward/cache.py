@@ -26,6 +26,8 @@ from kdns.wire.outside import Source
 # A body that is longer is not kept: so the default capacities take 80 MB at the very most, and with replies as they
 # are, of 200 octets, some 14 MB.
 BODY_MAX_OCTETS = 4096
+# Workers count in whole seconds, and so may find that a prefetch is due that much earlier.
+WORKERS_LEAD = 1
 USES_MAX = 3  # S3-FIFO's: the most rounds that an entry stays without being asked for again
 SMALL_SHARE = 10  # S3-FIFO's: one in ten places is for newcomers
 
@@ -51,10 +53,6 @@ class Entry(msgspec.Struct, eq=False):
     hits: int = 0
     last_hit: float = -inf
     is_live: bool = True
-
-    def is_young(self, now: float) -> bool:
-        """Whether most of its time is left: then some other worker's prefetch has just brought it."""
-        return now - self.stored < self.expires - now
 
     def fill(self, answer: Answer, now: float, seconds: int) -> None:
         """It is this from now on, for so many seconds."""
@@ -116,6 +114,11 @@ class AnswerCache:
             entry.hits = 0
         entry.hits += 1
         entry.last_hit = now
+
+    def is_young(self, entry: Entry, now: float) -> bool:
+        """Whether most of its time is left, and no prefetch is due: then another worker's has just brought it."""
+        left, whole = entry.expires - now, entry.expires - entry.stored
+        return left > max(whole / 2, self.spec.prefetch_percent * whole / 100 + WORKERS_LEAD)
 
     def wants_prefetch(self, entry: Entry, now: float) -> bool:
         """Whether it is asked for often enough, and so little of its time is left that a prefetch is due."""

@@ -63,7 +63,6 @@ class Exchange:
     """All messages that are on their way to upstreams. Actions are added to the lists that are passed in."""
 
     def __init__(self, limits: Limits, rng: Random) -> None:
-        self._timeout = limits.attempt_timeout
         self._rng = rng
         self._timers: Timers[Flight | Upstream] = Timers()
         self._attempts: dict[int, Attempt] = {}
@@ -240,8 +239,9 @@ class Exchange:
         # Over TCP nobody can guess, and letter case need not tell.
         is_udp = transport is _UDP
         question = randomise_case(flight.question, self._rng) if is_udp else flight.question
+        timeout = flight.route.spec.read_timeout
         out.append(
-            Send(token, upstream.index, transport, question, flight.flags, flight.dnssec_ok, with_edns, self._timeout)
+            Send(token, upstream.index, transport, question, flight.flags, flight.dnssec_ok, with_edns, timeout)
         )
         flight.retry_at = now + upstream.hedge_delay(transport) * (1 << flight.round)
         self._sleep(flight)

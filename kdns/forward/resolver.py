@@ -135,7 +135,7 @@ class Resolver:
         if now >= entry.expires:
             return self._from_stale(group, cache, entry, worker, ask, now, out)
         is_prefetch = ask.purpose == Purpose.PREFETCH
-        if is_prefetch and not entry.is_young(now) and group.failures.find(key, now) is None:
+        if is_prefetch and not cache.is_young(entry, now) and group.failures.find(key, now) is None:
             return False
         cache.hit(entry, now)
         out.append(Tell(worker, _kept(ask.number, cache, entry, now)))
@@ -321,7 +321,8 @@ class Resolver:
         for waiter in waiters:
             self._room.leave(waiter.client, waiter)
             if waiter.worker is not None:
-                out.append(Tell(waiter.worker, telling.fresh(waiter.number, answer, _UPSTREAM, keep, spec)))
+                told = telling.fresh(waiter.number, answer, _UPSTREAM, keep, spec, keep)
+                out.append(Tell(waiter.worker, told))
 
     def _disappoint(self, flight: Flight, answer: Answer | None, now: float, out: list[Action]) -> None:
         self.counts.failed += 1
@@ -376,5 +377,5 @@ def _cache_key(key: FlightKey) -> Key:
 
 
 def _kept(number: int, cache: AnswerCache, entry: Entry, now: float) -> Told:
-    keep = int(entry.expires - now)
-    return telling.fresh(number, entry.at(now), entry.shelf.source, keep, cache.spec)
+    keep, whole = int(entry.expires - now), int(entry.expires - entry.stored)
+    return telling.fresh(number, entry.at(now), entry.shelf.source, keep, cache.spec, whole)

@@ -5,6 +5,8 @@ Not here: which of them it is (kdns.forward.resolver).
 
 from __future__ import annotations
 
+from math import ceil
+
 from kdns.forward.fairness import Shed
 from kdns.forward.reply import Answer
 from kdns.forward.values import CacheSpec
@@ -15,12 +17,19 @@ from kdns.wire.query import RA_BIT
 _NOTHING = (b"", (0, 0, 0))
 
 
-def fresh(number: int, answer: Answer, source: Source, keep: int = 0, cache: CacheSpec | None = None) -> Told:
-    """An answer that a worker may keep for `keep` seconds, as the `cache` line says."""
-    hits, keeps_ttls = (cache.prefetch_hits, cache.keeps_ttls) if cache is not None and keep else (0, False)
+def fresh(
+    number: int, answer: Answer, source: Source, keep: int = 0, cache: CacheSpec | None = None, whole: int = 0
+) -> Told:
+    """An answer that a worker may keep for `keep` seconds out of `whole`, as the `cache` line says."""
+    if cache is None or not keep:
+        return _told(number, answer, keep, source)
+    hits = gap = left = 0
+    if cache.prefetch_hits:
+        hits, gap = cache.prefetch_hits, ceil(cache.prefetch_gap)
+        left = ceil(cache.prefetch_percent * whole / 100)
     return Told(
         number, answer.rcode, answer.flags, answer.body, answer.counts, answer.ttl_at, answer.ttls, keep, hits,
-        source, NO_EDE, "", keeps_ttls,
+        source, NO_EDE, "", cache.keeps_ttls, gap, left,
     )  # fmt: skip
 
 

@@ -52,7 +52,8 @@ class ForwardSpec:
     is_failing_fast: SERVFAIL at once while all upstreams are down, instead of trying one. failover: rcodes with which
     the next upstream is asked, besides SERVFAIL and REFUSED. next_rcodes: those with which the next line that fits is
     asked; next_on_nodata: so where there is no record at all. tries: upstreams that leave one question unanswered,
-    after which no other is asked; 0 for no bound but ours.
+    after which no other is asked; 0 for no bound but ours. read_timeout: for which one message to an upstream is
+    listened to.
     """
 
     zone: bytes
@@ -71,6 +72,7 @@ class ForwardSpec:
     next_rcodes: tuple[int, ...] = ()
     next_on_nodata: bool = False
     tries: int = 0
+    read_timeout: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +119,12 @@ class Limits:
     """Bounds of one resolver. Times are seconds.
 
     patience: within which every question is told of; the timeouts of stub resolvers begin at 5 s.
-    attempt_timeout: for which one message to an upstream is listened to; CoreDNS's. in_flight: questions waiting for
-    upstreams, of all clients: at 50 ms each they are 80,000/s, more than the forwarder's one process can do, and
-    some 4 MB. client_in_flight: those of one client, which may be a node's cache with all its pods behind it.
+    in_flight: questions waiting for upstreams, of all clients: at 50 ms each they are 80,000/s, more than the
+    forwarder's one process can do, and some 4 MB. client_in_flight: those of one client, which may be a
+    node's cache with all its pods behind it.
     """
 
     patience: float = 4.0
-    attempt_timeout: float = 2.0
     in_flight: int = 4096
     client_in_flight: int = 512
 

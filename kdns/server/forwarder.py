@@ -38,6 +38,7 @@ from kdns.server.probes import PROBER, Probes
 from kdns.server.process import EXIT_ERROR, EXIT_OK
 from kdns.server.report import Board, Report, combined, report_of, with_connections
 from kdns.server.slots import Slot, SlotState
+from kdns.server.upstream_stream import SILENCE_SECONDS
 from kdns.server.upstreams import Manners
 from kdns.wire.outside import Ask, Told
 
@@ -276,7 +277,10 @@ class Forwarder:
         specs = group_specs(plans, servers)
         groups = {number: group for number, group in enumerate(specs) if group.forwards}
         manners = {
-            upstream: Manners(line.spec.expire, line.idle_max, line.trust)
+            upstream: Manners(
+                line.spec.expire, line.idle_max, line.trust, line.max_age,
+                silence=max(SILENCE_SECONDS, line.spec.read_timeout),
+            )
             for upstream, line in settings_of(plans, servers).items()
         }
         resolver = self._resolving(groups, self._plan.limits)

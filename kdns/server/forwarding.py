@@ -27,13 +27,15 @@ Nameservers = Mapping[str, tuple[UpstreamSpec, ...]]
 class ForwardPlan:
     """One `forward` line. `spec` is without its upstreams: `sources` names them, and files that name them.
 
-    idle_max: connections to one upstream that are kept though they are not used; 0 for all of them.
+    idle_max: connections to one upstream that are kept though they are not used; 0 for all of them. max_age: seconds
+    after which a connection is not used again, 0 for no limit.
     """
 
     spec: ForwardSpec
     sources: tuple[UpstreamSpec | str, ...]
     trust: TrustFiles = NO_FILES
     idle_max: int = 0
+    max_age: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +151,13 @@ def _forward(line: Forward) -> ForwardPlan:
         next_rcodes=line.next_rcodes,
         next_on_nodata=line.next_on_nodata,
         tries=line.max_connect_attempts,
+        read_timeout=line.read_timeout_ns / _NANOSECONDS,
     )
     sources = tuple(
         _upstream(source, line.tls_server_name) if isinstance(source, Upstream) else source for source in line.sources
     )
     trust = TrustFiles(line.tls.certificate, line.tls.key, line.tls.ca) if line.tls else NO_FILES
-    return ForwardPlan(spec, sources, trust, line.max_idle)
+    return ForwardPlan(spec, sources, trust, line.max_idle, line.max_age_ns / _NANOSECONDS)
 
 
 def _upstream(upstream: Upstream, server_name: str) -> UpstreamSpec:

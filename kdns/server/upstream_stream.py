@@ -47,7 +47,9 @@ class StreamPool:
     """The connections to one upstream, all of them over TLS or none.
 
     idle: seconds without a question after which a connection is closed. idle_max: connections without a question that
-    are left open, 0 for all of them: those that were used last. on_trouble: told why TLS does not work.
+    are left open, 0 for all of them: those that were used last. max_age: seconds after which a connection takes no
+    more questions, and is closed once it has none; 0 for no limit. silence: see SILENCE_SECONDS. on_trouble: told why
+    TLS does not work.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class StreamPool:
         idle_max: int = 0,
         tls: Tls | None = None,
         on_trouble: Callable[[str], None] = lambda _: None,
+        max_age: float = 0.0,
+        silence: float = SILENCE_SECONDS,
     ) -> None:
         self._loop = loop
         self._endpoint = endpoint
@@ -69,7 +73,10 @@ class StreamPool:
         self._draw = draw
         self._on_trouble = on_trouble
         self._pipeline = PIPELINE_MAX
+        self._max_age = max_age or math.inf
+        self._silence = silence
         self._connections: list[_Connection] = []
+        self._retired: list[_Connection] = []  # those that are too old, and still have questions
         self.reused = self.opened = 0  # questions for which there was a connection, and for which one was made
         self.outcome = outcome
 
@@ -83,28 +90,40 @@ class StreamPool:
         connection.ask(exchange, self._draw, now)
 
     def sweep(self, now: float) -> None:
-        """Close what has been idle for long, and what has become silent."""
-        for connection in list(self._connections):
-            if connection.is_silent(now):
+        """Close what has been idle for long, what is too old, and what has become silent."""
+        for connection in [*self._connections, *self._retired]:
+            if connection.is_silent(now, self._silence):
                 connection.close()
                 self.lost(connection, TimeoutError())
+        self._retire(now)
         unused = sorted([one for one in self._connections if not one.waiting], key=lambda one: -one.used_at)
         for place, connection in enumerate(unused):
             if place >= self._idle_max or now - connection.used_at >= self._idle:
                 self._connections.remove(connection)
                 connection.close()
 
+    def _retire(self, now: float) -> None:
+        """Close those that are too old between two questions."""
+        self._retired += [one for one in self._connections if now - one.opened_at >= self._max_age]
+        for connection in list(self._retired):
+            if connection in self._connections:
+                self._connections.remove(connection)
+            if not connection.waiting:
+                self._retired.remove(connection)
+                connection.close()
+
     def close(self) -> None:
         """Close everything; nobody is told anything any more."""
-        for connection in self._connections:
+        for connection in [*self._connections, *self._retired]:
             connection.waiting.clear()
             connection.close()
         self._connections.clear()
+        self._retired.clear()
 
     @property
     def connections(self) -> int:
         """How many there are, those that are being opened included."""
-        return len(self._connections)
+        return len(self._connections) + len(self._retired)
 
     def _connection(self) -> _Connection | None:
         """The one for the next question, None if there is no room."""
@@ -160,8 +179,9 @@ class StreamPool:
 
     def lost(self, connection: _Connection, error: BaseException | None) -> None:
         """A connection has ended, or never was: its questions go over another one, or fail."""
-        if connection in self._connections:
-            self._connections.remove(connection)
+        for connections in (self._connections, self._retired):
+            if connection in connections:
+                connections.remove(connection)
         waiting, connection.waiting = connection.waiting, {}
         if waiting and connection.answered and error is None:
             self._pipeline = 1
@@ -176,6 +196,7 @@ class StreamPool:
 
 class _Connection(asyncio.Protocol):
     """One connection: its questions by their IDs. answered: replies so far. used_at: when it was last asked.
+    opened_at: since when it is open, infinite until then.
 
     A question that nobody waits for any more leaves; that the server is silent about it still counts.
     """
@@ -188,6 +209,7 @@ class _Connection(asyncio.Protocol):
         self.waiting: dict[int, Exchange] = {}
         self.answered = 0
         self.used_at = 0.0
+        self.opened_at = math.inf
         self._unheard_since = math.inf  # the first question since something was heard
         self.opening: asyncio.Task[None] | None = None
 
@@ -205,9 +227,9 @@ class _Connection(asyncio.Protocol):
         else:
             self._transport.write(frame(message))
 
-    def is_silent(self, now: float) -> bool:
+    def is_silent(self, now: float, seconds: float) -> bool:
         """Whether the other side seems to be gone. Opening a connection has a limit of its own."""
-        return self._transport is not None and now - self._unheard_since >= SILENCE_SECONDS
+        return self._transport is not None and now - self._unheard_since >= seconds
 
     def close(self) -> None:
         """End it at once, or what would become it."""
@@ -223,7 +245,8 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open: send what waits."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
-        self._unheard_since = time.monotonic() if self.waiting else math.inf
+        self.opened_at = time.monotonic()
+        self._unheard_since = self.opened_at if self.waiting else math.inf
         self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
 

@@ -17,7 +17,7 @@ from kdns.forward.values import Fault, Send, Transport, UpstreamSpec
 from kdns.server.draws import Draws
 from kdns.server.exchange import Draw, Endpoint, Exchange, Outcome
 from kdns.server.trust import NO_FILES, Trust, TrustFiles
-from kdns.server.upstream_stream import StreamPool, Tls
+from kdns.server.upstream_stream import SILENCE_SECONDS, StreamPool, Tls
 from kdns.server.upstream_udp import UdpPool
 
 # Time-outs are late by no more than that; kdns.forward has asked another upstream long before.
@@ -32,12 +32,15 @@ class Manners:
     """How an upstream's connections are kept.
 
     idle: seconds without a question. idle_max: how many of those that have none, 0 for all. trust: the certificates
-    that count, over TLS.
+    that count, over TLS. max_age: seconds after which none is used, 0 for no limit. silence: seconds after a question
+    without an octet, after which the other side is gone.
     """
 
     idle: float = 10.0
     idle_max: int = 0
     trust: TrustFiles = NO_FILES
+    max_age: float = 0.0
+    silence: float = SILENCE_SECONDS
 
 
 @dataclass(slots=True)
@@ -159,7 +162,10 @@ class Upstreams:
         manners = self._manners.get(upstream, Manners())
         tls = Tls(upstream.server_name, self._trust(manners.trust)) if transport is Transport.TLS else None
         trouble = partial(self._on_trouble, upstream)
-        return StreamPool(self._loop, endpoint, self, self._draw, manners.idle, manners.idle_max, tls, trouble)
+        return StreamPool(
+            self._loop, endpoint, self, self._draw, manners.idle, manners.idle_max, tls, trouble, manners.max_age,
+            manners.silence,
+        )  # fmt: skip
 
     def _trust(self, files: TrustFiles) -> Trust:
         return self._trusts.setdefault(files, Trust(files))

@@ -69,8 +69,9 @@ class Told(msgspec.Struct, frozen=True, gc=False, array_like=True):
     rcode: of 12 bits. flags: of the upstream's header (RA, AD). body: all that follows the question, the OPT record
     left out; compression pointers in it are right behind a question of this length. counts: records of the three
     sections. ttl_at: offsets of the TTLs in `body`; ttls: their values now. keep: seconds for which the worker may
-    answer from it, 0 for not at all; keeps_ttls: with TTLs that stay as they are. prefetch_hits: so many hits make it
-    worth a prefetch, 0 for none. ede, text: why it is as it is (RFC 8914), NO_EDE and "" for no remark.
+    answer from it, 0 for not at all; keeps_ttls: with TTLs that stay as they are. prefetch_hits: so many hits, with
+    no more than `prefetch_gap` seconds between two, make it worth a prefetch once no more than `prefetch_left` of its
+    seconds are left; 0 for none. ede, text: why it is as it is (RFC 8914), NO_EDE and "" for no remark.
     """
 
     number: int
@@ -86,6 +87,8 @@ class Told(msgspec.Struct, frozen=True, gc=False, array_like=True):
     ede: int = NO_EDE
     text: str = ""
     keeps_ttls: bool = False
+    prefetch_gap: int = 0
+    prefetch_left: int = 0
 
 
 def unasked(why: Unasked, number: int = 0) -> Told:

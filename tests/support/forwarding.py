@@ -66,11 +66,13 @@ def upstream_reply(ask: Ask, answer: Iterable[str] = (), authority: Iterable[str
     return message
 
 
-def answering(ask: Ask, *answer: str, keep: int = 0, prefetch_hits: int = 0, source: Source = Source.UPSTREAM,
-              ede: int = NO_EDE, text: str = "", **rest: Any) -> Told:
+def answering(ask: Ask, *answer: str, keep: int = 0, prefetch_hits: int = 0, prefetch_gap: int = 0,
+              prefetch_left: int = 0, source: Source = Source.UPSTREAM, ede: int = NO_EDE, text: str = "",
+              **rest: Any) -> Told:
     """What the forwarder tells once the upstream has answered; for the rest see `upstream_reply`."""
     reply = upstream_reply(ask, answer, **rest)
-    return told(reply, keep=keep, prefetch_hits=prefetch_hits, source=source, ede=ede, text=text)
+    prefetch = {"prefetch_hits": prefetch_hits, "prefetch_gap": prefetch_gap, "prefetch_left": prefetch_left}
+    return told(reply, keep=keep, source=source, ede=ede, text=text, **prefetch)
 
 
 def telling(pending: Pending, *answer: str, **rest: Any) -> bytes:

@@ -228,57 +228,96 @@ def test_what_differs_in_more_than_the_address_keeps_its_order(served: Served, l
 # Asking again
 
 
-def prefetching(served: Served, hits: int, wanted: int = 3, seconds: int = 100) -> None:
-    keep(served, query(WWW), seconds, prefetch_hits=wanted)
+def prefetching(
+    served: Served, hits: int, wanted: int = 3, seconds: int = 100, gap: int = 99, left: int = 10
+) -> None:
+    keep(served, query(WWW), seconds, prefetch_hits=wanted, prefetch_gap=gap, prefetch_left=left)
     for _ in range(hits - 1):  # the first one was the reply that was waited for
         served.dig(WWW)
 
 
+def asked_at(served: Served, *times: int) -> list[Pending]:
+    """A query at each of these times, and what is to be asked again for it a second later."""
+    again: list[Pending] = []
+    for at in times:
+        again += served.engine.tick(NOW + at)
+        served.dig(WWW)
+    return again + served.engine.tick(NOW + times[-1] + 1)
+
+
 def test_what_is_asked_for_often_is_asked_again_before_it_expires(served: Served) -> None:
-    prefetching(served, 3)
-    assert served.engine.tick(NOW + 89) == []
-    [again] = served.engine.tick(NOW + 90)
+    prefetching(served, 2)
+    assert asked_at(served, 50, 89) == []
+    [again] = asked_at(served, 90)
     assert (again.ask.question, again.ask.purpose) == (question(WWW), Purpose.PREFETCH)
     assert again.finish(answering(again.ask, f"{WWW}. 200 A 192.0.2.81", keep=200)) == b""
     assert served.dig(WWW).answer == [f"{WWW}. 200 A 192.0.2.81"]
-    served.engine.tick(NOW + 100)
+    served.engine.tick(NOW + 101)
     assert served.dig(WWW).answer == [f"{WWW}. 190 A 192.0.2.81"]
+
+
+@pytest.mark.parametrize(("left", "first"), [(10, 90), (50, 50), (90, 10), (1, 98)])
+def test_it_is_asked_again_when_the_share_that_is_configured_is_left(served: Served, left: int, first: int) -> None:
+    prefetching(served, 3, left=left)
+    found = [at for at in range(1, 100) if asked_at(served, at)]
+    assert found == [first]
+
+
+@pytest.mark.parametrize(("times", "is_asked"), [((4, 7, 10, 90), False), ((3, 6, 9), False), ((84, 87, 90), True)])
+def test_a_gap_that_is_too_long_starts_the_count_again(
+    served: Served, times: tuple[int, ...], is_asked: bool
+) -> None:
+    prefetching(served, 5, gap=3)
+    assert bool(asked_at(served, *times)) is is_asked
+
+
+def test_silence_is_not_followed_by_a_prefetch(served: Served) -> None:
+    prefetching(served, 5)
+    assert [pending for at in range(101) for pending in served.engine.tick(NOW + at)] == []
+
+
+def test_what_was_asked_again_goes_on_with_its_hits(served: Served) -> None:
+    prefetching(served, 3)
+    [again] = asked_at(served, 90)
+    again.finish(answering(again.ask, ANSWER, keep=100, prefetch_hits=5, prefetch_gap=99, prefetch_left=10))
+    assert len(asked_at(served, 181)) == 1
 
 
 def test_a_prefetch_is_not_counted_as_a_reply(served: Served) -> None:
     prefetching(served, 3)
-    [again] = served.engine.tick(NOW + 90)
+    [again] = asked_at(served, 90)
     before = served.counting.total(KDNS_RESPONSES)
     again.finish(answering(again.ask, ANSWER, keep=200))
     assert served.counting.total(KDNS_RESPONSES) == before
 
 
-@pytest.mark.parametrize(("hits", "wanted", "seconds"), [(2, 3, 100), (9, 0, 100), (9, 3, 2)])
+@pytest.mark.parametrize(("hits", "wanted", "seconds"), [(1, 3, 100), (9, 0, 100), (9, 3, 2)])
 def test_what_is_asked_for_seldom_or_lives_too_short_is_not(
     served: Served, hits: int, wanted: int, seconds: int
 ) -> None:
     prefetching(served, hits, wanted, seconds)
-    assert [pending for at in range(seconds + 1) for pending in served.engine.tick(NOW + at)] == []
+    assert asked_at(served, seconds - 1) == []
     assert served.kept == 0
 
 
 def test_it_is_asked_again_once(served: Served) -> None:
     prefetching(served, 5)
-    found = [pending for at in range(120) for pending in served.engine.tick(NOW + at)]
-    assert len(found) == 1
+    assert len(asked_at(served, *range(90, 100))) == 1
 
 
 def test_a_failed_prefetch_leaves_what_is_kept(served: Served) -> None:
     prefetching(served, 5)
-    [again] = served.engine.tick(NOW + 90)
+    [again] = asked_at(served, 90)
     again.finish(answering(again.ask, rcode="SERVFAIL", source=Source.FAILURE, keep=5))
-    assert served.dig(WWW).answer == [f"{WWW}. 210 A 192.0.2.80"]
+    assert served.dig(WWW).answer == [f"{WWW}. 209 A 192.0.2.80"]
 
 
 def test_nothing_that_has_gone_is_asked_again(served: Served) -> None:
     prefetching(served, 5)
+    served.engine.tick(NOW + 90)
+    served.dig(WWW)
     served.publish([image(*SUBTREES)])
-    assert served.engine.tick(NOW + 90) == []
+    assert served.engine.tick(NOW + 91) == []
 
 
 # Changes of the zones

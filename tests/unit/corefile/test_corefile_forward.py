@@ -81,6 +81,8 @@ def test_all_options_are_read_and_printed() -> None:
         force_tcp
         prefer_udp
         expire 20s
+        max_age 0
+        read_timeout 3500ms
         max_idle_conns 3
         max_fails 0
         max_connect_attempts 4
@@ -101,6 +103,8 @@ def test_all_options_are_read_and_printed() -> None:
         force_tcp=True,
         prefer_udp=True,
         expire_ns=20 * SECOND,
+        max_age_ns=0,
+        read_timeout_ns=3500 * 10**6,
         max_idle=3,
         max_fails=0,
         max_connect_attempts=4,

@@ -223,7 +223,6 @@ def test_options_that_contradict_each_other_are_refused_at_the_later_one(options
         ("kubeconfig a b c", "3:20: `kubeconfig` takes PATH [CONTEXT]"),
         ("kubeconfig a\nkubeconfig b", "4:1: `kubeconfig` is already given at Corefile:3:5"),
         ("endpoint", "3:5: `endpoint` needs the URL of an API server"),
-        ("endpoint https://a https://b", "3:24: `endpoint` takes one URL; CoreDNS, too, uses only the first"),
         ("tls a b", "3:5: `tls` takes three files: CERT KEY CACERT"),
         ("tls a b c d", "3:5: `tls` takes three files: CERT KEY CACERT"),
         ('tls a "" c', "3:5: an argument of `tls` is empty: give CERT and KEY together"),

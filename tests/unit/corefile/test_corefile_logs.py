@@ -172,7 +172,7 @@ def test_without_the_directive_errors_are_not_logged() -> None:
         ("errors {\n consolidate 1 x\n}", "3:14: `1` is no duration"),
         ("errors {\n consolidate 0 x\n}", "3:14: errors cannot be consolidated over no time"),
         ("errors {\n consolidate 1s (x\n}", "3:17: `(x` is no regular expression"),
-        ("errors {\n consolidate 1s [[:alpha:]]\n}", "3:17: `[[:alpha:]]` is no regular expression"),
+        ("errors {\n consolidate 1s [[:^alpha:]]\n}", "3:17: `[[:^alpha:]]` is no regular expression"),
         ("errors {\n consolidate 1s a{99999999999999}\n}", "is no regular expression"),
         ("errors {\n consolidate 1s " + "(" * 9000 + "a" + ")" * 900 + "\n}", "is no regular expression"),
         ("errors {\n consolidate 1s " + "a" * (MAX_PATTERN + 1) + "\n}", "longer than 10000 characters"),

@@ -63,3 +63,14 @@ def test_what_is_advised_answers_names_that_go_on_behind_the_text(line: str, ask
     ]
     assert [answer.rcode for answer in answered] == ["NXDOMAIN", "NOERROR"]
     assert answered[1].answer
+
+
+def test_further_urls_of_an_api_server_are_told_of() -> None:
+    text = ". {\n    kubernetes cluster.local {\n        endpoint https://192.0.2.1 https://192.0.2.2\n    }\n}\n"
+    corefile = parse_corefile(text, "Corefile")
+    (remark,) = remarks(corefile)
+    assert remark.startswith("Corefile:2:5: `endpoint` uses the first URL, https://192.0.2.1, as CoreDNS does")
+    assert remark.endswith("and not https://192.0.2.2")
+    cluster = corefile.blocks[0].kubernetes
+    assert cluster is not None
+    assert cluster.endpoint == "https://192.0.2.1"

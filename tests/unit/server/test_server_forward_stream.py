@@ -136,6 +136,16 @@ def test_an_idle_connection_is_closed_in_time() -> None:
             assert upstream.connections == 2
 
 
+def test_a_connection_that_is_too_old_is_closed_though_it_is_used() -> None:
+    with ScriptedUpstream(answered) as upstream:
+        spec = UpstreamSpec("127.0.0.1", upstream.port)
+        with Stand({spec: Manners(max_age=0.05)}) as stand:
+            began = time.monotonic()
+            while upstream.connections < 3:
+                assert stand.addresses(stand.ask(upstream.port, TCP)) == ["192.0.2.1"]
+                assert time.monotonic() - began < 10
+
+
 def test_only_so_many_idle_connections_are_kept() -> None:
     with ScriptedUpstream(answered) as upstream:
         spec = UpstreamSpec("127.0.0.1", upstream.port)

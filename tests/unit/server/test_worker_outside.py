@@ -121,9 +121,12 @@ def test_the_workers_clock_ages_drops_and_asks_again(worker: Forwarded) -> None:
     with worker.client() as one:
         one.send(www())
         ask = worker.asked()
-        told = answering(ask, "www.example.net. 3 A 192.0.2.80", keep=3, prefetch_hits=1, source=CACHED)
+        told = answering(ask, "www.example.net. 3 A 192.0.2.80", keep=3, prefetch_hits=1, prefetch_gap=3,
+                         prefetch_left=2, source=CACHED)
         worker.tell(told, ask)
         assert answer(one.recv(4096)) == ["192.0.2.80"]
+        while not select.select([worker.feed], [], [], 0.05)[0]:
+            assert _asked_again(one) == ["192.0.2.80"]
         again = worker.asked()
         assert (again.question, again.purpose) == (ask.question, Purpose.PREFETCH)
         one.send(www())
