@@ -47,12 +47,14 @@ class Launched(NamedTuple):
 
 
 @contextmanager
-def launched(kubeconfig: Path, cores: Sequence[int], workers: int = 1) -> Iterator[Launched]:
-    """Start kdns, and stop it at the end."""
+def launched(
+    kubeconfig: Path, cores: Sequence[int], workers: int = 1, text: str = COREFILE
+) -> Iterator[Launched]:
+    """Start kdns, and stop it at the end. text: of its Corefile."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kdns-bench-watch-")))
         port, log, corefile = peers.free_port(), directory / "log", directory / "Corefile"
-        corefile.write_text(COREFILE.format(port=port, address=peers.ADDRESS, kubeconfig=kubeconfig))
+        corefile.write_text(text.format(port=port, address=peers.ADDRESS, kubeconfig=kubeconfig))
         taskset = ["taskset", "-c", _list(cores)]
         command = [*taskset, sys.executable, "-m", "kdns", "serve", "-conf", str(corefile), "--workers", str(workers)]
         with log.open("wb") as out:

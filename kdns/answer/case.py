@@ -11,11 +11,14 @@ from kdns.answer.outcome import Refusal
 from kdns.answer.rewrite import Reverter
 from kdns.answer.shape import Keys
 from kdns.answer.site import Site
+from kdns.answer.template import Sender
 from kdns.observe.tally import Meter
 from kdns.wire.iana import EDE, Rcode, RRType
-from kdns.wire.query import Query
+from kdns.wire.query import HEADER_OCTETS, Query
 
 Client = tuple[bytes, int]  # packed address and port
+
+TYPE_AND_CLASS_OCTETS = 4  # of a question, behind its name
 
 TRANSFERS = frozenset((RRType.AXFR, RRType.IXFR))
 
@@ -46,3 +49,10 @@ class Case(NamedTuple):
     meter: Meter
     names: tuple[bytes, ...] = ()
     redirecting: Reverter | None = None
+
+
+def sender_of(case: Case) -> Sender:
+    """What its query says of itself. A name that nobody has sent is in small letters: `rewrite`, aliases."""
+    sent = case.message[HEADER_OCTETS : case.query.end - TYPE_AND_CLASS_OCTETS]
+    qname = sent if sent.lower() == case.query.qname else case.query.qname
+    return Sender(case.client[0], int.from_bytes(case.message[:2]), qname)

@@ -5,6 +5,7 @@ of one kind the longest wins. A zone may pass a name on (`fallthrough`): only wh
 is not known yet, for that may turn out to own some. Hosts may pass on even that, for types that they cannot have.
 What is answered after a cluster has passed a name on is not kept: the name may turn up there at any time. Hosts and
 zone files that pass names on change as a whole, rarely, and every reply is forgotten then.
+A hosts file that passes names on lies over a zone, and is none: its denials carry that zone's SOA where there is one.
 Not here: the choice among sites, which the responder makes by the longest zone of a block.
 """
 
@@ -22,7 +23,7 @@ from kdns.answer.spec import OutsideSpec
 from kdns.answer.template import Templates
 from kdns.answer.transfer import Transferable, TransferSpec, is_allowed
 from kdns.wire.name import ROOT, is_subdomain, suffixes
-from kdns.zone.model import Found, Kind, Zone
+from kdns.zone.model import Denial, Found, Kind, Lookup, Zone
 from kdns.zone.rrset import RRset
 
 # Fields of a site that say nothing of plain questions for names in none of its zones.
@@ -147,6 +148,26 @@ class Site:
         if decides is None or self.whoami or is_outside:
             return Passage(None, decides is not None, exists, is_outside, lasting)
         return Passage(decides, False, exists, directive=directive)
+
+    def overlaid(self, found: Lookup, qname: bytes) -> Lookup:
+        """What a hosts file has denied of a folded name, with the SOA of the zone behind it, which is no made-up one.
+
+        Only where it passes names on: else it is the zone, and what is behind it is never seen. TTLs stay as short as
+        the hosts file's are, for it changes at any time.
+        """
+        ancestors = suffixes(qname)
+        denied, (over, *behind) = found.denial, self.backends
+        if denied is None or not any(apex in ancestors for apex in over.fallthrough.get(denied.zone.apex, ())):
+            return found
+        around = (backend.zones() for backend in behind)
+        zone = next((zones[apex] for zones in around for apex in ancestors if apex in zones), None)
+        if zone is None:
+            return found
+        there = zone.find(qname)
+        if there.kind is Kind.UNKNOWN:
+            return found._replace(lasting=False)
+        denial = Denial(zone, min(denied.ttl, zone.negative_ttl))
+        return found._replace(denial=denial, depends=(*found.depends, there.depends))
 
     @property
     def passes_on(self) -> bool:

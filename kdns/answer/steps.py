@@ -18,7 +18,7 @@ from functools import partial
 from struct import Struct
 
 from kdns.answer.acl import REPLIES, Acl
-from kdns.answer.case import NO_TRANSFER, NOT_IN, NOT_OURS, TRANSFERS, Case, Client
+from kdns.answer.case import NO_TRANSFER, NOT_IN, NOT_OURS, TRANSFERS, Case, Client, sender_of
 from kdns.answer.chaos import chaos_reply, texts
 from kdns.answer.outcome import (
     Answered,
@@ -151,7 +151,7 @@ class Steps:
     def _template(self, case: Case) -> Outcome:
         """The `template` directive. An alias that it makes is followed."""
         query, templates = case.query, case.site.templates
-        templated = templates.answer(query.qname, query.qtype, query.qclass) if templates else None
+        templated = templates.answer(query.qname, query.qtype, query.qclass, sender_of(case)) if templates else None
         if templated is None:
             return None
         found = templated.found
@@ -173,6 +173,8 @@ class Steps:
             found = lookup(passage.zone, site.zone_of, query.qname, query.qtype)
             if found.leads_to:
                 return self._onward(case, found, passage.directive)
+            if passage.directive == "hosts":
+                found = site.overlaid(found, query.qname)
             return self._ended(case, Answered(self._shown(case, found), maker=passage.directive))
         if not passage.is_outside:
             return None

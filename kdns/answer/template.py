@@ -5,12 +5,14 @@ in the name's text (folded, with the last dot) answers; without expressions it a
 is found ends in SERVFAIL, unless `fallthrough` covers the name: then the next template is asked, and after the last
 one whatever follows. A question for ANY suits templates of every type, as in CoreDNS.
 
-What gaps in records there are, kdns.zone.gaps says; `{{ .Zone }}` is the zone of the template that the name is in.
+What gaps in records there are, kdns.zone.gaps says; `{{ .Zone }}` is the zone of the template that the name is in,
+and `{{ .Meta "x" }}` is empty, as in a CoreDNS without the directive `metadata`.
 A name may hold any octets, but its text has no character that ends a word of a zone file unescaped.
 
 A record is read when it is whole: by `parse`, for which the caller has a reader of zone files. What it refuses, or
 a number that is none, ends in SERVFAIL. A reply depends on the question and nothing else: those given lately are
-kept, here and not among the replies to what exists, for names made up at random would push those out.
+kept, here and not among the replies to what exists, for names made up at random would push those out. Where one
+depends on who has sent the query, or how it was written, it is made anew each time.
 Not here: addresses of targets and where an alias leads (kdns.zone.lookup), class other than IN in records.
 """
 
@@ -20,11 +22,13 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import chain
 from typing import NamedTuple
 
 from kdns.answer.pattern import Pattern
 from kdns.wire.iana import EDE, Rcode, RRClass, RRType, type_text
-from kdns.wire.name import suffixes, to_text
+from kdns.wire.name import ROOT, suffixes, to_text
+from kdns.zone.addresses import address_text
 from kdns.zone.gaps import Field, Gap, Number, Value, parse_gaps
 from kdns.zone.model import Lookup
 from kdns.zone.rrset import RRset
@@ -64,27 +68,39 @@ class Templated(NamedTuple):
     ede: tuple[int, str] | None = None
 
 
+class Sender(NamedTuple):
+    """Of a query, what is not its question. address: the client's, packed. qname: in the letters that were sent."""
+
+    address: bytes
+    message_id: int
+    qname: bytes
+
+
+_NOBODY = Sender(bytes(4), 0, ROOT)
+
+
 class Templates:
     """The templates of one site, in order. Raises GapError, or PatternError for an expression that is none."""
 
     def __init__(self, specs: Iterable[TemplateSpec], parse: ParseRecord) -> None:
         kept = lru_cache(RECORDS_KEPT)(parse)
         self._templates = [_Template(spec, kept) for spec in specs]
-        self._kept = lru_cache(ANSWERS_KEPT)(self._answer)
+        self._kept = lru_cache(ANSWERS_KEPT)(partial(self._answer, _NOBODY))
 
     @property
     def zones(self) -> tuple[bytes, ...]:
         """No other names are answered."""
         return tuple(dict.fromkeys(zone for template in self._templates for zone in template.zones))
 
-    def answer(self, qname: bytes, qtype: int, qclass: int) -> Templated | None:
+    def answer(self, qname: bytes, qtype: int, qclass: int, sender: Sender) -> Templated | None:
         """The answer to a question, its name folded; None if no template has one."""
         ancestors = suffixes(qname)
-        if any(template.zone_of(ancestors, qtype, qclass) is not None for template in self._templates):
-            return self._kept(qname, qtype, qclass)
-        return None
+        asked = [one for one in self._templates if one.zone_of(ancestors, qtype, qclass) is not None]
+        if any(template.is_personal for template in asked):
+            return self._answer(sender, qname, qtype, qclass)
+        return self._kept(qname, qtype, qclass) if asked else None
 
-    def _answer(self, qname: bytes, qtype: int, qclass: int) -> Templated | None:
+    def _answer(self, sender: Sender, qname: bytes, qtype: int, qclass: int) -> Templated | None:
         text = to_text(qname)
         ancestors = suffixes(qname)
         for template in self._templates:
@@ -93,20 +109,27 @@ class Templates:
                 continue
             groups = template.search(text)
             if groups is not None:
-                return template.answer(_Values(text, qtype, qclass, zone, groups))
+                return template.answer(_Values(text, qtype, qclass, zone, groups, qtype, qclass, sender))
             if not template.passes_on(ancestors):
                 return _failure("no expression of the template matches the name")
         return None
 
 
 class _Values(NamedTuple):
-    """What stands in gaps. groups: by number and by name."""
+    """What stands in gaps. groups: by number and by name.
+
+    qtype, qclass: those of the template for a question of ANY; asked_qtype, asked_qclass: always the question's.
+    sender: _NOBODY where the reply is not `is_personal`.
+    """
 
     name: str
     qtype: int
     qclass: int
     zone: bytes
     groups: dict[int | str, str]
+    asked_qtype: int
+    asked_qclass: int
+    sender: Sender
 
 
 class _Template:
@@ -117,9 +140,9 @@ class _Template:
         self.zones = frozenset(spec.zones)
         self._patterns = tuple(map(Pattern, spec.match))
         self._parse = parse
-        self._sections = tuple(
-            tuple(map(_compile, texts)) for texts in (spec.answer, spec.authority, spec.additional)
-        )
+        texts = (spec.answer, spec.authority, spec.additional)
+        self.is_personal = any(map(_is_personal, chain.from_iterable(texts)))  # the reply is for one query alone
+        self._sections = tuple(tuple(map(_compile, section)) for section in texts)
 
     def zone_of(self, ancestors: list[bytes], qtype: int, qclass: int) -> bytes | None:
         """The longest zone of the template that a name is in, by the name's ancestors; None if it is not for it."""
@@ -190,12 +213,25 @@ _Part = str | Callable[[_Values], str]
 _DIGITS = re.compile(r"[0-9A-Za-z]+")  # not the signs, spaces and underscores that `int` takes too
 
 _CLASSES: frozenset[int] = frozenset(RRClass)
+_PERSONAL = frozenset(("Remote", "Message.Id", "Question.Name"))
 _FIELDS: dict[str, Callable[[_Values], str]] = {
     "Name": lambda values: values.name,
     "Type": lambda values: type_text(values.qtype),
     "Class": lambda values: RRClass(values.qclass).name if values.qclass in _CLASSES else f"CLASS{values.qclass}",
     "Zone": lambda values: to_text(values.zone),
+    "Question.Qtype": lambda values: str(values.asked_qtype),
+    "Question.Qclass": lambda values: str(values.asked_qclass),
+    "Meta": lambda values: "",
+    "Remote": lambda values: address_text(values.sender.address),
+    "Message.Id": lambda values: str(values.sender.message_id),
+    "Question.Name": lambda values: to_text(values.sender.qname),
 }
+
+
+def _is_personal(text: str) -> bool:
+    values = [part.value for part in parse_gaps(text) if isinstance(part, Gap)]
+    fields = [value.digits if isinstance(value, Number) else value for value in values]
+    return any(isinstance(field, Field) and field.name in _PERSONAL for field in fields)
 
 
 def _compile(text: str) -> tuple[_Part, ...]:

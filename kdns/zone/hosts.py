@@ -22,6 +22,7 @@ A denial carries a SOA, or no resolver would believe it for any time (RFC 2308 s
 instead. A hosts file has none, so it is made up as resolvers do for local zones: MNAME `localhost.`, RNAME
 `nobody.invalid.`, and a MINIMUM of seconds, since the file may change at any time. It stands in denials alone and is
 no data of the apex: a question for it is passed on, or denied, like any other.
+Over a zone that has one, the site puts that in its place.
 Not here: files and inline entries of a Corefile (kdns.server.sources), which zone decides a name (kdns.answer.site).
 """
 

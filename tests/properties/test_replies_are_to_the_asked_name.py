@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kdns.answer.autopath import AutopathSpec, begin, walk
 from kdns.answer.compiler import Frame, compile_reply
 from kdns.answer.rewrite import Rewriter
-from kdns.answer.template import Templates, TemplateSpec
+from kdns.answer.template import Sender, Templates, TemplateSpec
 from kdns.wire.iana import Rcode
 from kdns.wire.name import ROOT, from_text, join, to_text
 from kdns.wire.rules import MatchKind, NameMatch, NameRewrite
@@ -130,7 +130,8 @@ def test_the_answer_of_a_template_is_one_to_the_asked_name(labels: list[bytes], 
     qname = join([label.lower() for label in labels])[:-1] + ORG
     alias = ("{{ .Name }} 60 IN CNAME target.example.org.", "target.example.org. 60 IN A 192.0.2.7")
     answer = alias if as_alias else ("{{ .Name }} 60 IN A 192.0.2.7",)
-    templated = Templates([TemplateSpec((ORG,), answer=answer)], parse_record).answer(qname, A, 1)
+    templates = Templates([TemplateSpec((ORG,), answer=answer)], parse_record)
+    templated = templates.answer(qname, A, 1, Sender(bytes(4), 0, qname))
     assert templated is not None
     message = decoded(qname, A, templated.found)
     assert message.answer, to_text(qname)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dns.message
@@ -29,6 +29,9 @@ COREFILE = """
         match "^ip-(?P<a>[0-9]+)-(?P<b>[0-9]+)-(?P<c>[0-9]+)-(?P<d>[0-9]+)[.]ip[.]test[.]$"
         answer "{{{{ .Name }}}} 60 IN A {{{{ .Group.a }}}}.{{{{ .Group.b }}}}.{{{{ .Group.c }}}}.{{{{ .Group.d }}}}"
         fallthrough
+    }}
+    template IN A who.test {{
+        answer "{{{{ .Name }}}} 60 IN A {{{{ .Remote }}}}"
     }}
     template ANY ANY blocked.test {{
         rcode NXDOMAIN
@@ -115,6 +118,16 @@ def test_templates_answer(server: Server) -> None:
     reply = dns.query.udp(query, server.address, port=server.port, timeout=5)
     assert reply.rcode() == dns.rcode.NXDOMAIN
     assert [(int(option.code), option.text) for option in reply.options] == [(15, "blocked by policy")]
+
+
+@pytest.mark.parametrize("send", [dns.query.udp, dns.query.tcp])
+def test_a_template_tells_each_client_its_own_address(
+    server: Server, send: Callable[..., dns.message.Message]
+) -> None:
+    for source in ("127.0.0.1", "127.0.0.2", "127.0.0.1"):
+        query = dns.message.make_query("a.who.test", "A")
+        [rrset] = send(query, server.address, port=server.port, timeout=5, source=source).answer
+        assert rrset.to_text() == f"a.who.test. 60 IN A {source}"
 
 
 def test_autopath_answers_an_external_name_in_one_round_trip(server: Server, upstream: ScriptedUpstream) -> None:

@@ -15,7 +15,7 @@ from kdns.server.assembly import assemble
 from kdns.wire.name import ROOT, from_text
 from kdns.zone.delta import ZoneDelta
 from kdns.zone.hosts import FREED_AT_ONCE, HostsSpec, parse_hosts, rrsets_of
-from tests.support.engines import CLUSTER, IN_ADDR, IP6, Served, image, zone_file
+from tests.support.engines import CLUSTER, IN_ADDR, IP6, SERIAL, ZONE_HEAD, Served, image, zone_file
 from tests.support.forwarding import telling
 from tests.support.messages import Answer, query
 from tests.support.shop import SUBTREES
@@ -107,6 +107,71 @@ def test_a_file_that_nobody_has_read_yet_decides_nothing() -> None:
     assert served.dig(WEB).rcode == "SERVFAIL"  # it may be in the file
     served.publish([ZoneDelta(0, 1, True), image(*SUBTREES, source=1)])
     assert served.dig(WEB).answer != []
+
+
+# The SOA of its denials
+
+OVERLAID = HostsSpec((from_text("example.org"),), 60, fallthrough=(ROOT,))
+IN_FILE = FileSpec(from_text("example.org"))
+
+
+def over_a_zone_file(spec: HostsSpec = OVERLAID, head: str = ZONE_HEAD) -> Served:
+    text = "192.0.2.1 www.example.org\n192.0.2.2 *.apps.example.org\n"
+    served = serving(spec, text, IN_FILE, group=None)
+    served.publish([hosts(text), zone_file("", source=1, head=head)])
+    return served
+
+
+def test_over_a_zone_a_denial_carries_the_soa_of_that_zone_for_as_long_as_the_hosts_file_says() -> None:
+    served = over_a_zone_file()
+    [of_zone] = served.dig("example.org", "SOA").answer
+    rdata = of_zone.partition(" SOA ")[2]
+    for qname in ("www.example.org", "www.example.org", "x.apps.example.org"):
+        nodata = served.dig(qname, "AAAA")
+        assert (nodata.rcode, nodata.answer) == ("NOERROR", [])
+        assert nodata.authority == [f"example.org. 5 SOA {rdata}"]
+    assert served.dig("nope.example.org").soa == "example.org. 300 7 300"
+
+
+def test_a_zone_whose_denials_are_shorter_shortens_those_of_the_hosts_file() -> None:
+    served = over_a_zone_file(head=ZONE_HEAD.replace("86400 300", "86400 2"))
+    assert served.dig("www.example.org", "AAAA").soa == "example.org. 2 7 2"
+
+
+def test_the_soa_in_a_kept_denial_is_that_of_now(only_kept: Callable[[], None]) -> None:
+    served = over_a_zone_file()
+    assert served.dig("www.example.org", "AAAA").soa == "example.org. 5 7 300"
+    source = served.engine.new_source(1)
+    assert isinstance(source, FileSource)
+    source.load(zone_file("", source=1, head=ZONE_HEAD.replace(" 7 ", " 8 ")))
+    for _ in served.engine.publish_source(1, source):
+        pass
+    assert served.dig("www.example.org", "AAAA").soa == "example.org. 5 8 300"
+    only_kept()
+    assert served.dig("www.example.org", "AAAA").soa == "example.org. 5 8 300"
+
+
+def test_the_soa_of_a_cluster_that_changes_is_that_of_now_in_a_kept_denial(only_kept: Callable[[], None]) -> None:
+    served = serving(EVERYWHERE, f"192.0.2.9 {WEB}\n")
+    before = served.dig(WEB, "AAAA").authority
+    assert before == served.dig("nope.shop.svc.cluster.local").authority
+    served.engine.apply(ZoneDelta(1, SERIAL + 1, subtrees=SUBTREES[-1:]))
+    now = served.dig("nope.shop.svc.cluster.local").authority
+    only_kept()
+    assert served.dig(WEB, "AAAA").authority == now != before
+
+
+def test_where_it_passes_nothing_on_the_hosts_file_is_the_zone_and_its_denials_say_so() -> None:
+    served = over_a_zone_file(HostsSpec((from_text("example.org"),), 60))
+    assert served.dig("www.example.org", "AAAA").soa == served.dig("example.org", "SOA").soa == "example.org. 5 1 5"
+
+
+def test_a_denial_over_a_zone_that_nobody_has_read_yet_is_not_kept() -> None:
+    served = over_a_zone_file()
+    served.publish([hosts("192.0.2.1 www.example.org\n")])
+    kept = served.kept
+    assert served.dig("www.example.org", "AAAA").soa == "example.org. 5 1 5"
+    assert served.kept == kept
 
 
 # fallthrough_unsupported

@@ -10,24 +10,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdns.answer.pattern import PatternError
-from kdns.answer.template import ParseRecord, Templated, Templates, TemplateSpec
+from kdns.answer.template import ParseRecord, Sender, Templated, Templates, TemplateSpec
 from kdns.wire.iana import Rcode, RRType
 from kdns.wire.name import ROOT, from_text, join, to_text
 from kdns.zone.gaps import GapError
 from kdns.zone.recordtext import parse_record
 from kdns.zone.rrset import RRset
 from tests.support.messages import AAAA, ANY, PTR, A
+from tests.support.subtrees import packed
 
 ORG = from_text("example.org")
 IN, CH = 1, 3
+SENDER = Sender(packed("192.0.2.99"), 4711, from_text("WwW.example.org"))
 IP = r"^ip-(?P<a>[0-9]+)-(?P<b>[0-9]+)-(?P<c>[0-9]+)-(?P<d>[0-9]+)\.example\.org\.$"
 SOA = "example.org. 60 IN SOA ns.example.org. hostmaster.example.org. 1 3600 600 86400 60"
 
 
 def ask(name: str | bytes, *specs: TemplateSpec, qtype: int = A, qclass: int = IN,
-        reader: ParseRecord = parse_record) -> Templated | None:
+        reader: ParseRecord = parse_record, sender: Sender = SENDER) -> Templated | None:
     qname = name if isinstance(name, bytes) else from_text(name)
-    return Templates(specs, reader).answer(qname, qtype, qclass)
+    return Templates(specs, reader).answer(qname, qtype, qclass, sender)
 
 
 def answered(name: str | bytes, *specs: TemplateSpec, qtype: int = A) -> list[str]:
@@ -184,8 +186,61 @@ def test_a_record_is_read_once_for_the_same_text() -> None:
 
     templates = Templates([template("static.example.org. 5 IN A 192.0.2.1")], reader)
     for name in ("a", "b", "c"):
-        templates.answer(from_text(f"{name}.example.org"), A, IN)
+        templates.answer(from_text(f"{name}.example.org"), A, IN, SENDER)
     assert read == ["static.example.org. 5 IN A 192.0.2.1"]
+
+
+# What a reply says of its query
+
+
+def said(text: str, *, qtype: int = A, sender: Sender = SENDER, **rest: Any) -> bytes:
+    """What stands in the gaps of a text."""
+    templated = ask("www.example.org", template(f'x.example.org. 60 IN TXT "{text}"', **rest), qtype=qtype,
+                    sender=sender)
+    assert templated is not None
+    assert templated.found.rcode == Rcode.NOERROR, templated.found.note
+    return templated.found.answer[0].rdatas[0][1:]
+
+
+@pytest.mark.parametrize(("text", "filled"), [
+    ("{{ .Remote }}", b"192.0.2.99"), ("{{ .Message.Id }}", b"4711"), ("{{ .Name }}", b"www.example.org."),
+    ("{{ .Question.Name }}", b"WwW.example.org."), ("{{ .Question.Qtype }}", b"1"), ("{{ .Question.Qclass }}", b"1"),
+    ("<{{ .Meta `kubernetes/client-namespace` }}>", b"<>"),
+])
+def test_a_reply_may_say_who_has_asked_and_how(text: str, filled: bytes) -> None:
+    assert said(text) == filled
+
+
+def test_an_address_is_written_as_people_do() -> None:
+    assert said("{{ .Remote }}", sender=SENDER._replace(address=packed("2001:db8::7"))) == b"2001:db8::7"
+
+
+def test_a_question_of_any_is_printed_as_it_was_asked_where_its_type_is_the_template_s() -> None:
+    assert said("{{ .Type }} {{ .Question.Qtype }}", qtype=ANY, rrtype=A) == b"A 255"
+
+
+def test_an_address_that_is_no_number_is_servfail() -> None:
+    assert "is no number of 8 bits" in failure(ask("a.example.org", template("a. 5 TXT {{ parseInt .Remote 10 8 }}")))
+
+
+@pytest.mark.parametrize("gap", ["{{ .Remote }}", "{{ .Message.Id }}", "{{ .Question.Name }}"])
+@pytest.mark.parametrize("section", ["answer", "authority", "additional"])
+def test_what_depends_on_the_query_is_made_anew_for_each(gap: str, section: str) -> None:
+    text = f'x.example.org. 60 IN TXT "{gap}"'
+    records: dict[str, Any] = {section: (text,)}
+    templates = Templates([TemplateSpec((ORG,), **records)], parse_record)
+    other = Sender(packed("192.0.2.100"), 4712, from_text("wWw.example.org"))
+    told = [templates.answer(from_text("www.example.org"), A, IN, one) for one in (SENDER, other, SENDER)]
+    assert told[0] == told[2] != told[1]
+
+
+def test_what_does_not_depend_on_the_query_is_made_once_beside_what_does() -> None:
+    templates = Templates([
+        template("{{ .Remote }}.example.org. 5 IN A 192.0.2.1", zones=(from_text("who.example.org"),)),
+        template("{{ .Name }} 5 IN A 192.0.2.1"),
+    ], parse_record)
+    first, second = (templates.answer(from_text("a.example.org"), A, IN, SENDER) for _ in range(2))
+    assert first is second
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=3))

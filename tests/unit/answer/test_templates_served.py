@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from kdns.answer.outside import Pending
 from kdns.answer.template import ANSWERS_KEPT
 from kdns.corefile import CorefileError
 from kdns.wire.iana import EDE
 from tests.support.corefiles import dig, served_by
 from tests.support.engines import Served
-from tests.support.messages import opt, query
+from tests.support.forwarding import answering
+from tests.support.messages import Answer, opt, query
 from tests.support.shop import SUBTREES
 
 IP = r'match (^|[.])ip-(?P<a>[0-9]*)-(?P<b>[0-9]*)-(?P<c>[0-9]*)-(?P<d>[0-9]*)[.]example[.]$'
@@ -112,7 +114,7 @@ def test_a_record_that_cannot_be_made_is_servfail_with_why() -> None:
 
 
 @pytest.mark.parametrize("lines", [
-    'match "(a"', 'match \\pL', 'answer "{{ .Remote }} 5 IN A 192.0.2.1"', 'answer "{{ .Nope }} 5 IN A 192.0.2.1"',
+    'match "(a"', 'match \\pL', 'answer "{{ if .Remote }} 5 IN A 192.0.2.1"', 'answer "{{ .Nope }} 5 IN A 192.0.2.1"',
     'match ^(?P<a>.)\nanswer "{{ .Name }} 5 IN A 1.2.3.{{ parseInt .Group.a 99 8 }}"',
     'match ^(?P<a>.)\nanswer "{{ .Name }} 5 IN A 1.2.3.{{ parseInt .Group.b 16 8 }}"',
 ])
@@ -161,3 +163,37 @@ def test_the_question_is_echoed_as_it_was_sent() -> None:
     reply = served.ask(message)
     assert reply is not None
     assert reply[12:28] == message[12:28]
+
+
+# What depends on who asks
+
+
+def test_a_reply_that_names_the_client_is_kept_nowhere() -> None:
+    served = block('template IN A test {\nanswer "{{ .Name }} 60 IN A {{ .Remote }}"\n}', "cache 30")
+    for last in (1, 2, 1):
+        reply = served.responder.respond(query("a.test"), (bytes((192, 0, 2, last)), 5353), False)
+        assert isinstance(reply, bytes)
+        assert Answer(reply).rdata == [f"192.0.2.{last}"]
+    assert served.kept == 0
+
+
+def test_an_alias_made_of_the_client_leads_each_one_elsewhere() -> None:
+    served = block('template IN A who {\nanswer "{{ .Name }} 60 IN CNAME {{ .Remote }}.out."\n}',
+                   rest="forward . 192.0.2.53\ncache 30")
+    for last in (1, 2, 1):
+        pending = served.responder.respond(query("a.who"), (bytes((192, 0, 2, last)), 5353), False)
+        assert isinstance(pending, Pending)
+        reply = pending.finish(answering(pending.ask, f"192.0.2.{last}.out. 30 A 198.51.100.{last}"))
+        assert isinstance(reply, bytes)
+        assert Answer(reply).rdata == [f"192.0.2.{last}.out.", f"198.51.100.{last}"]
+    assert served.kept == 0
+
+
+def test_the_letters_of_the_question_are_those_that_were_sent_unless_rewrite_has_made_another() -> None:
+    served = block('template IN TXT test {\nanswer "x.test. 5 IN TXT {{ .Question.Name }}"\n}',
+                   "rewrite name suffix .old. .test.")
+    for qname, letters in ((b"\x01A\x04TesT\x00", "A.TesT."), (b"\x01a\x04tESt\x00", "a.tESt."),
+                           (b"\x01A\x03OLD\x00", "a.test.")):
+        reply = served.ask(query(qname, "TXT"))
+        assert reply is not None
+        assert Answer(reply).rdata == [f'"{letters}"']

@@ -67,6 +67,15 @@ def test_numbers_are_read_from_groups_that_there_are(action: str, message: str) 
         assert len(templates(text)[0].answer) == 1
 
 
+@pytest.mark.parametrize("field", [
+    ".Remote", ".Message.Id", ".Question.Name", ".Question.Qtype", ".Question.Qclass",
+    r".Meta \"kubernetes/client-namespace\"",
+])
+def test_the_data_that_coredns_documents_are_taken_without_any_expression(field: str) -> None:
+    [found] = templates(f'template IN TXT {{\n answer "a. 60 IN TXT {{{{ {field} }}}}"\n}}')
+    assert found.answer == ("a. 60 IN TXT {{ " + field.replace("\\", "") + " }}",)
+
+
 def test_several_templates_keep_their_order() -> None:
     found = templates("template IN A a.test\ntemplate IN A b.test\ntemplate IN A a.test")
     assert [one.zones for one in found] == [(from_text(f"{name}.test"),) for name in "aba"]
@@ -100,8 +109,9 @@ def record(text: str, match: str = "") -> str:
         (record("a. 60 IN A }} 192.0.2.1"), "3:21: this `}}` closes nothing"),
         (record("a. 60 IN A {{ index .Match 100 }}"), "3:21: `{{ index .Match 100 }}`: each `match` must have that"),
         (record("{{ .Nane }} 60 IN A 192.0.2.1"), "3:10: `{{ .Nane }}`: kdns knows .Name, .Type"),
-        (record("a. 60 IN A {{ .Remote }}"), "3:21: `{{ .Remote }}`: a reply cannot hold the client's address"),
-        (record("{{ .Question.Name }} 60 IN A x"), "3:10: `{{ .Question.Name }}`: write `{{ .Name }}`"),
+        (record("a. 60 IN A {{ .Message }}"), "3:21: `{{ .Message }}`: of the message kdns has `{{ .Message.Id }}`"),
+        (record("{{ if .Remote }} 60 IN A x"), "3:10: `{{ if .Remote }}`: kdns fills in data and runs no programs"),
+        (record("a. 60 IN A {{ printf .Remote }}"), "3:21: `{{ printf .Remote }}`: write the text as it is"),
         (record("a. 60 IN A {{ parseFloat .Group.a }}"), "3:21: `{{ parseFloat .Group.a }}`: kdns knows"),
         (record("a. 60 IN A {{ .Group.a }}"), "3:21: `{{ .Group.a }}`: each `match` must have a group `(?P<a>...)`"),
         (record("a. 60 IN A {{ index .Match 1 }}"), "3:21: `{{ index .Match 1 }}`: each `match` must have that many"),
