@@ -221,7 +221,10 @@ class Steps:
         redirection = case.redirecting.redirected(answered.found) if case.redirecting and answered else None
         if redirection is None or answered is None:
             return answered
-        chain = Lookup(Rcode.NOERROR, redirection.answer, lasting=False, leads_to=redirection.target)
+        chain = Lookup(
+            Rcode.NOERROR, redirection.answer, authoritative=answered.found.authoritative, lasting=False,
+            leads_to=redirection.target,
+        )  # fmt: skip
         return self._onward(case._replace(redirecting=None), chain, answered.maker)
 
     def _target(self, case: Case, qname: bytes) -> Outcome:

@@ -40,12 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FlagError as error:
         parser.error(str(error))
     options = parser.parse_args(words)
-    if getattr(options, "version", False):
-        return print_version()
-    if getattr(options, "plugins", False):
-        return _print_plugins()
     try:
-        return int(_COMMANDS[options.command](options))
+        return _run(options)
     except ModuleNotFoundError as error:
         return _explain_missing(options.command, error)
     except BrokenPipeError:
@@ -54,6 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_ERROR
     except KeyboardInterrupt:
         return EXIT_ERROR
+
+
+def _run(options: argparse.Namespace) -> int:
+    if getattr(options, "version", False):
+        return print_version()
+    if getattr(options, "plugins", False):
+        return _print_plugins()
+    status = int(_COMMANDS[options.command](options))
+    sys.stdout.flush()
+    return status
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -76,7 +82,7 @@ def print_version() -> int:
 
 def _print_plugins() -> int:
     directives = import_module("kdns.corefile.directives").DIRECTIVES
-    print(plugin_list(directives))
+    print(plugin_list(directives), flush=True)
     return 0
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,14 @@ def test_a_file_that_somebody_has_removed_is_told_of(tmp_path: Path) -> None:
 def test_without_the_flag_nothing_is_written(tmp_path: Path) -> None:
     with pid_file("", pytest.fail):
         assert not list(tmp_path.iterdir())
+
+
+def test_whoever_reads_only_the_first_line_of_the_list_is_no_error_of_ours() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kdns", "serve", "-plugins"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, log = process.communicate(timeout=60)
+    assert b"Traceback" not in log
+    assert b"BrokenPipeError" not in log
