@@ -192,7 +192,7 @@ KDNS: dict[str, Family] = {
     IN_FLIGHT: _gauge("Messages to upstreams that wait for their answers."),
     UPSTREAM_DOWN: _gauge("1 while an upstream is taken for dead, else 0.", "to"),
     CLIENT_ASKED: _gauge("Questions for outside of the clients that ask most, see below.", "client"),
-    CLIENT_SHED: _gauge("Those of them that were refused under overload.", "client"),
+    CLIENT_SHED: _gauge("Those of them that were refused, by the client's own limit or by everybody's.", "client"),
     NAMESPACE_REQUESTS: _counter("Queries for names in a namespace that exist, estimated, see below.", "namespace"),
     FAILED_READS: _counter(
         "Times that changed hosts files, zone files or manifests could not be used; the last data stays.", "source"
