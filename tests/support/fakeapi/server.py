@@ -202,6 +202,7 @@ class FakeApiServer(Endpoint):
     def _close_listener(self) -> None:
         if self._listener is not None:
             self._accepting.cancel()
+            asyncio.get_running_loop().remove_reader(self._listener)  # one due would read a closed socket
             self._listener.close()
             self._listener = None
 
