@@ -95,15 +95,16 @@ class OutlierDetection:
         cells: all present ones. For a good outcome of a cell that is not suspected, `cell.good += 1` does the same.
         """
         if outcome.is_neutral:
-            return self._learned_nothing(cell, started, now)
+            self._learned_nothing(cell, started, now)
+            return None
         if outcome.ok:
             cell.good += 1
             if not cell.suspected:
                 return None
         else:
             cell.bad += 1
-        if self._options is None or cell.is_leaving:
-            return None
+        if self._options is None or (cell.is_leaving and cell.state is not _PROBING):
+            return None  # but a probe always decides, or an endpoint that comes back would wait for it for ever
         if outcome.unreachable:
             return self._not_connected(cell, outcome, cells, started, now)
         if cell.state is _UP:
@@ -146,7 +147,8 @@ class OutlierDetection:
         if now >= self._rates_at:
             self._rates_at = now + options.interval
             for cell in cells:
-                if cell.state is _UP and cell.times and self._records[cell].since <= now - options.interval:
+                record = self._records.get(cell)
+                if record is not None and cell.state is _UP and cell.times and record.since <= now - options.interval:
                     cell.times -= 1
             events += self._by_rates(cells, options, now)
         self._forget_gone(cells)
@@ -181,8 +183,8 @@ class OutlierDetection:
         return self._eject(cell, options, now, f"{cell.failures} failures in a row, the last: {outcome.text}")
 
     def _ended_while_out(self, cell: Cell, outcome: Outcome, started: float, now: float) -> Event | None:
-        record, options = self._records[cell], self._options
-        if options is None or _is_late(cell, record, started):
+        record, options = self._records.get(cell), self._options
+        if options is None or record is None or _is_late(cell, record, started):
             return None
         if outcome.ok:
             return self._return(cell, record, now, "answers again")
@@ -212,8 +214,9 @@ class OutlierDetection:
         for cell in cells:
             if cell.state is _UP:
                 up += 1
-            elif cell.state is not _UNREACHABLE and not self._records[cell].is_unreachable:
-                ejected += 1
+            elif cell.state is not _UNREACHABLE:
+                record = self._records.get(cell)
+                ejected += record is None or not record.is_unreachable
         most = floor(options.ejected_most * len(cells) + _ROUNDING)
         return up >= 2 and options.ejected_most > 0 and ejected < max(1, most)
 
