@@ -1,6 +1,6 @@
 """One call: its attempts, retries and hedges until one of them is the result, without IO (sans-IO).
 
-Whoever runs it tells what happens (`start`, `ended`, `woken`, `abandoned`) and does what the Step says. It picks and
+Whoever runs it tells what happens (`start`, `ended`, `cut`, `woken`, `abandoned`) and does what the Step says. It picks and
 releases endpoints itself, through a Source, so that each attempt is released exactly once, whatever happens.
 
 When a failed attempt is sent again (gRPC A6; RFC 9110 section 9.2.2):
@@ -86,7 +86,7 @@ class GiveUp(NamedTuple):
 class Step(NamedTuple):
     """What to do now.
 
-    try_: begin this attempt, and tell how it `ended`, at `until` by cutting it off. wake_at: call `woken` then, unless
+    try_: begin this attempt, and tell how it `ended`, or `cut` it at `until`. wake_at: call `woken` then, unless
     another step comes first; inf for not at all. result: the call is over, and what this attempt came to is its result.
     give_up: it is over without one. cancel: these attempts; whatever they come to is of no interest. watch: call
     `woken` as well when there are other endpoints. retry: for hooks; its attempt is in `try_` or comes at `wake_at`.
@@ -196,6 +196,15 @@ class Call:
             self._budget.failed(now)
         return self._after_failure(outcome, now)
 
+    def cut(self, number: int, sent: bool | None, now: float) -> Step:
+        """An attempt's `until` has come. sent: as for `kdns.client.classify.cut_off`. It is to be cancelled."""
+        run = self._runs.get(number)
+        if run is None:
+            return NOTHING
+        if now >= self._deadline:
+            return self.woken(now)
+        return self.ended(number, cut_off(now - run.started, sent), now)
+
     def woken(self, now: float) -> Step:
         """`wake_at` has come, or there are other endpoints. Harmless at any other time."""
         if self._is_over:
@@ -217,7 +226,7 @@ class Call:
     def _after_failure(self, outcome: Outcome, now: float) -> Step:
         if now >= self._deadline:
             return self._finish(now, give_up=GiveUp("deadline", self._last))
-        if self._next_at < inf:
+        if self._next_at < inf and not _forbids_more(outcome):
             return self._step()  # the next one is on its way already
         if self._may_repeat(outcome) and self._is_free(outcome):
             return self._send(now, Retry(self._number + 1, 0.0, outcome.text, bool(self._runs)))
@@ -260,7 +269,7 @@ class Call:
             most = max(most, self._hedge.attempts)
         if not self._may_repeat(outcome):
             return "not safe"
-        if not 0 <= seconds <= max(self._retries.again_after_most, self._retries.backoff_most):
+        if _forbids_more(outcome) or (outcome.again_after or 0.0) > self._retries.again_after_most:
             return "pushback"
         if self._attempts >= most:
             return "attempts"
@@ -270,7 +279,7 @@ class Call:
 
     def _stop(self, reason: str, now: float) -> Step:
         """Nothing more is sent; hedges that are still out may yet bring the result."""
-        self._hedge_at = inf
+        self._hedge_at = self._next_at = inf
         if self._runs:
             return self._step()
         return self._finish(now, give_up=GiveUp(reason, self._last))
@@ -355,3 +364,8 @@ class Call:
     def _last_or_out(self) -> int | None:
         """The attempt that stands for the call at its deadline: the last that failed, or one that is still out."""
         return self._last if self._last is not None else next(iter(self._runs), None)
+
+
+def _forbids_more(outcome: Outcome) -> bool:
+    """gRPC's negative pushback."""
+    return outcome.again_after is not None and outcome.again_after < 0
