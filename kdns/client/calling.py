@@ -1,7 +1,7 @@
 """One call: its attempts, retries and hedges until one of them is the result, without IO (sans-IO).
 
-Whoever runs it tells what happens (`start`, `ended`, `cut`, `woken`, `abandoned`) and does what the Step says. It picks and
-releases endpoints itself, through a Source, so that each attempt is released exactly once, whatever happens.
+Whoever runs it tells what happens (`start`, `ended`, `cut`, `woken`, `abandoned`) and does what the Step says. It
+picks and releases endpoints itself, through a Source, so that each attempt is released exactly once, whatever happens.
 
 When a failed attempt is sent again (gRPC A6; RFC 9110 section 9.2.2):
 - no connection could be had: at once to the next distinct endpoint, until all were tried. It is no attempt, costs no
