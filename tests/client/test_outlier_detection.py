@@ -27,7 +27,9 @@ class World:
         self.cells = make_cells(count)
         self.detection = OutlierDetection(options, Random(1))
 
-    def end(self, cell: Cell, outcome: Outcome, now: float, started: float | None = None, times: int = 1) -> Event | None:
+    def end(
+        self, cell: Cell, outcome: Outcome, now: float, started: float | None = None, times: int = 1
+    ) -> Event | None:
         """So many attempts end like this; what the last one brought about."""
         event = None
         for _ in range(times):
@@ -88,7 +90,8 @@ def test_a_set_of_one_is_never_taken_out(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "share", "out"), [(2, 0.5, 1), (3, 0.5, 1), (3, 0.1, 1), (4, 0.5, 2), (10, 0.5, 5), (3, 1.0, 2), (3, 0, 0), (100, 0.29, 29)]
+    ("count", "share", "out"),
+    [(2, 0.5, 1), (3, 0.5, 1), (3, 0.1, 1), (4, 0.5, 2), (10, 0.5, 5), (3, 1.0, 2), (3, 0, 0), (100, 0.29, 29)],
 )
 def test_no_more_than_the_share_is_ejected_but_one_may_always_go_and_one_stays(
     count: int, share: float, out: int

@@ -22,7 +22,10 @@ class Detection(RuleBasedStateMachine):
     """Attempts begin and end as a balancer's would; the set is the same all the time."""
 
     @initialize(
-        count=st.integers(1, 7), share=st.sampled_from([0.1, 0.34, 0.5, 1.0]), consecutive=st.integers(1, 3), seed=st.integers(0, 99)
+        count=st.integers(1, 7),
+        share=st.sampled_from([0.1, 0.34, 0.5, 1.0]),
+        consecutive=st.integers(1, 3),
+        seed=st.integers(0, 99),
     )
     def begin(self, count: int, share: float, consecutive: int, seed: int) -> None:
         self.share, self.now = share, 0.0
