@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Collection
+from itertools import pairwise
 from math import inf
 from random import Random
 from typing import NamedTuple
@@ -290,7 +291,7 @@ def test_without_hedges_attempts_do_not_overlap(ran: Ran) -> None:
     if ran.hedge is not None and ran.idempotent:
         return
     spans = sorted((told.started, told.ended) for told in ran.source.released)
-    for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
+    for (_, end), (start, _) in pairwise(spans):
         assert end <= start
 
 
