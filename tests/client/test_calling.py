@@ -414,3 +414,33 @@ def test_a_hedge_that_nobody_could_send_costs_no_budget() -> None:
     call.start(0.0)
     call.woken(0.1)
     assert budget.spend(0.1)
+
+
+def test_unreachable_endpoints_leave_all_attempts_for_later() -> None:
+    call = make_call(Endpoints(6), Retries(attempts=2))
+    call.start(0.0)
+    call.ended(1, UNREACHABLE, 0.0)
+    call.ended(2, UNREACHABLE, 0.0)
+    begun(call.woken(call.ended(3, FAILED, 0.1).wake_at))
+    assert call.ended(4, FAILED, 1.0).give_up == GiveUp("attempts", 4)
+
+
+def test_pushback_lets_what_is_out_end_and_begins_nothing_more() -> None:
+    call = make_call(Endpoints(6), Retries(attempts=5), hedge=Hedge(delay=0.1, attempts=3))
+    call.start(0.0)
+    call.woken(0.1)
+    call.woken(0.2)
+    assert call.ended(1, FAILED, 0.3).wake_at < inf
+    assert call.ended(2, Outcome(False, again_after=-1.0), 0.31) == Step()
+    assert call.woken(9.0) == Step()
+    assert call.ended(3, OK, 9.5).result == 3
+
+
+def test_a_change_of_the_set_while_an_attempt_is_out_begins_no_other() -> None:
+    source, ready = Endpoints(0), Endpoints(2)
+    call = make_call(source, wait_for_ready=True)
+    call.start(0.0)
+    source.cells = ready.cells
+    begun(call.woken(1.0))
+    assert call.woken(2.0) == Step()
+    assert source.picked == [ready.cells[0]]

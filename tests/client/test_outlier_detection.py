@@ -443,3 +443,42 @@ def test_a_vanished_endpoint_leaves_no_time_behind() -> None:
 def test_a_refusal_that_was_never_begun_counts_as_a_failure_of_the_endpoint() -> None:
     world = World(3)
     assert world.end(world.cells[0], Outcome(False, Safety.REFUSED, text="GOAWAY"), 1.0, times=5) is not None
+
+
+def returned(world: World) -> Cell:
+    """The first one, which went out at 1.0 and came back at 2.1."""
+    first = world.cells[0]
+    world.eject(first, 1.0)
+    world.detection.probe(world.cells, 2.0, idempotent=True)
+    world.end(first, OK, 2.1, started=2.0)
+    return first
+
+
+@pytest.mark.parametrize("outcome", [FAILED, UNREACHABLE])
+def test_what_began_before_the_return_never_takes_out_again(outcome: Outcome) -> None:
+    world = World(3)
+    first = returned(world)
+    world.end(first, outcome, 2.5, started=0.9, times=50)
+    assert (first.state, first.failures) == (State.UP, 0)
+
+
+def test_a_connection_that_was_refused_before_the_probe_does_not_decide_it() -> None:
+    world = World(3)
+    first = world.cells[0]
+    world.eject(first, 1.0)
+    world.detection.probe(world.cells, 2.0, idempotent=True)
+    assert world.end(first, UNREACHABLE, 2.1, started=1.9) is None
+    assert first.state is State.PROBING
+
+
+def test_the_success_rate_of_before_the_return_is_forgotten() -> None:
+    world = World(6)
+    world.detection.swept(world.cells, 0.0)
+    first = world.cells[0]
+    world.eject(first, 1.0)
+    world.end(first, FAILED, 1.5, started=0.9, times=200)
+    world.detection.probe(world.cells, 2.0, idempotent=True)
+    world.end(first, OK, 2.1, started=2.0)
+    for cell in world.cells:
+        cell.good += 200
+    assert world.detection.swept(world.cells, 10.0) == []
