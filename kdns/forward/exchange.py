@@ -28,14 +28,12 @@ from kdns.forward.health import HEDGE_MAX, PROBE_TIMEOUT, Rank, Upstream
 from kdns.forward.reply import ALL_MALFORMED, NONE_OF_USE, Answer, read_reply, unkept
 from kdns.forward.timers import Timers
 from kdns.forward.values import Action, Cancel, Fault, Limits, Send, Transport
-from kdns.wire.upstream import randomise_case
+from kdns.wire.exchange import SENDS_MAX, TURNS, Turn, turn_of
+from kdns.wire.upstream import Judged, randomise_case
 
 if TYPE_CHECKING:
     from random import Random
 
-# Messages of one flight, to all upstreams and over all transports: as many as two upstreams, each over UDP and TCP,
-# take in two rounds. More would make us part of their trouble.
-SENDS_MAX = 8
 # How long a flight takes that begins while all upstreams are down: two hedge delays and a little, so that two have
 # their chance, and the probes, which go out as often, have found what is back.
 DOWN_PATIENCE = 0.5
@@ -46,7 +44,13 @@ ORPHANS_MAX = 512
 _SILENT = frozenset((Fault.REFUSED, Fault.UNREACHABLE, Fault.TIMEOUT, Fault.BROKEN, Fault.TLS))
 # Somebody was heard there, who said nothing of use.
 _HEARD = frozenset((Fault.BROKEN, Fault.TLS, Fault.TRUNCATED, Fault.NO_CASE, Fault.NO_EDNS))
-_WANTS_TCP = frozenset((Fault.TRUNCATED, Fault.NO_CASE))
+# What is done next about those that are a judgement on a message.
+_TURNS = {
+    Fault.TRUNCATED: TURNS[Judged.TRUNCATED],
+    Fault.NO_CASE: TURNS[Judged.NO_CASE],
+    Fault.NO_EDNS: TURNS[Judged.EDNS_REFUSED],
+    Fault.MALFORMED: TURNS[Judged.MALFORMED],
+}
 # Reading a member of an enumeration costs more than comparing it.
 _UDP, _GOOD, _DOWN = Transport.UDP, Rank.GOOD, Rank.DOWN
 
@@ -129,9 +133,10 @@ class Exchange:
             self._note_malformed(flight, attempt.upstream)
         elif fault in _HEARD and flight.useless is None:
             flight.useless = NONE_OF_USE
-        if fault in _WANTS_TCP and attempt.transport is _UDP:
+        turn = turn_of(_TURNS.get(fault, Turn.NEXT), attempt.transport is _UDP, attempt.with_edns)
+        if turn is Turn.TCP:
             return self._over_tcp(flight, attempt, now, out)
-        if fault is Fault.NO_EDNS and attempt.with_edns:
+        if turn is Turn.WITHOUT_EDNS:
             return self._again(flight, attempt, now, out)
         if fault is Fault.TIMEOUT and flight.tokens:
             return None  # the next upstream was asked long ago

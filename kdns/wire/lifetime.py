@@ -14,8 +14,6 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-import msgspec
-
 from kdns.wire.iana import Rcode
 from kdns.wire.message import Layout
 
@@ -50,7 +48,7 @@ class Limits(NamedTuple):
     denial_least: int = 0
 
 
-class Lifetime(msgspec.Struct, frozen=True, gc=False):
+class Lifetime(NamedTuple):
     """seconds: more than 0 for SUCCESS and DENIAL, else 0."""
 
     kind: Kind

@@ -15,8 +15,6 @@ from functools import lru_cache
 from struct import Struct, error
 from typing import NamedTuple
 
-import msgspec
-
 from kdns.wire.builder import MAX_MESSAGE_OCTETS, MessageBuilder, opt_record
 from kdns.wire.iana import RRClass, RRType
 from kdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, ROOT
@@ -105,7 +103,7 @@ class Message(NamedTuple):
     rcode: int
 
 
-class Layout(msgspec.Struct, frozen=True, gc=False):
+class Layout(NamedTuple):
     """Where things stand in a message.
 
     ttl_at, ttls: offset and value of each record's TTL, the OPT record left out; of three `counts` as well.
