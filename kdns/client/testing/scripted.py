@@ -15,7 +15,8 @@ from time import monotonic
 from kdns.client.endpoint import Endpoint, EndpointSet
 from kdns.client.errors import NoEndpoints
 from kdns.client.hooks import Listeners
-from kdns.client.target import Place, Target, parse_target
+from kdns.client.place import Place
+from kdns.client.target import Target, parse_target
 
 _PLACE = Place("default", "cluster.local")
 

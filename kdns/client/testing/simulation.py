@@ -23,7 +23,8 @@ from kdns.client.endpoint import Endpoint, EndpointSet
 from kdns.client.hooks import Hooks, Listeners
 from kdns.client.options import BalancerOptions
 from kdns.client.outcome import OK, UNREACHABLE, Outcome
-from kdns.client.target import Place, parse_target
+from kdns.client.place import Place
+from kdns.client.target import parse_target
 
 ServiceTime = Callable[[Random], float]
 
