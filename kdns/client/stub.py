@@ -30,7 +30,9 @@ class _Asked:
 
     __slots__ = ("_backend", "_question", "_talk", "_timer", "_told", "due")
 
-    def __init__(self, backend: StubBackend, question: Question, exchange: Exchange, told: Callable[[Reply], None]):
+    def __init__(
+        self, backend: StubBackend, question: Question, exchange: Exchange, told: Callable[[Reply], None]
+    ) -> None:
         self._backend = backend
         self._question = question
         self._told: Callable[[Reply], None] | None = told
