@@ -12,11 +12,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from kdns.client.aiodns_backend import AiodnsBackend
-from kdns.client.backend import Backend, BlockingBackend, Capabilities, Question, Reply
+from kdns.client.backend import Backend, Capabilities, Question, Reply
 from kdns.client.blocking_stub import BlockingStubBackend
 from kdns.client.stub import StubBackend
 from kdns.wire.iana import RRType
@@ -49,12 +48,12 @@ class LoopClient:
     def ask(self, name: str, rrtype: str, timeout: float = PATIENCE) -> Reply:
         return self.ask_all([(name, rrtype)], timeout)[0]
 
-    async def _ask_all(self, questions: Sequence[tuple[str, str]], timeout: float) -> list[Reply]:
+    async def _ask_all(self, questions: Sequence[tuple[str, str]], seconds: float) -> list[Reply]:
         loop = asyncio.get_running_loop()
         waiting = []
         for name, rrtype in questions:
             future: asyncio.Future[Reply] = loop.create_future()
-            self.backend.ask(Question(name, RRType[rrtype]), timeout, future.set_result)
+            self.backend.ask(Question(name, RRType[rrtype]), seconds, future.set_result)
             assert not future.done()  # told later, and not from within
             waiting.append(future)
         return await asyncio.gather(*waiting)
@@ -112,11 +111,3 @@ def descriptors() -> set[str]:
         except FileNotFoundError:
             continue  # the directory itself
     return found
-
-
-def seeded(seed: int = 1) -> Random:
-    return Random(seed)
-
-
-def protocols(loop: Backend, blocking: BlockingBackend) -> None:
-    """For mypy: that they are what they claim to be."""
