@@ -29,7 +29,13 @@ from kdns.client.backend import Backend, Kind, Question, Reply
 from kdns.client.blocking_stub import BlockingStubBackend
 from kdns.client.stub import StubBackend
 
-ZONE = "$ORIGIN bench.example.\n$TTL 60\n@ SOA ns hostmaster 1 3600 600 86400 5\n@ NS ns\nns A 127.0.0.1\n* A 10.0.0.1\n"
+ZONE = """$ORIGIN bench.example.
+$TTL 60
+@ SOA ns hostmaster 1 3600 600 86400 5
+@ NS ns
+ns A 127.0.0.1
+* A 10.0.0.1
+"""
 SERVERS = [("127.0.0.1", 53)]
 CONCURRENCY = (1, 32)
 PATIENCE = 10.0

@@ -10,12 +10,13 @@ from random import Random
 
 import pytest
 
-from kdns.client.aiodns_backend import AiodnsBackend
+from kdns.client.aiodns_backend import RETIRED_MAX, AiodnsBackend
 from kdns.client.backend import Kind, Question, Reply
 from kdns.client.blocking_stub import IN_FLIGHT_MAX as BLOCKING_MAX
 from kdns.client.blocking_stub import BlockingStubBackend
 from kdns.client.stub import IN_FLIGHT_MAX, WAITING_MAX, StubBackend
-from kdns.client.talking import Preference, place_of
+from kdns.client.talking import Line, Preference, Talk, place_of
+from kdns.wire.exchange import Exchange
 from tests.support.dnsclients import KINDS, STUBS, LoopClient, descriptors, opened
 from tests.support.loopback import has_ipv6
 from tests.support.upstreamserver import Asked, End, ScriptedUpstream
@@ -317,6 +318,69 @@ def test_blocking_questions_on_their_way_are_bounded() -> None:
         assert reply is not None
         assert "too many" in reply.text
         backend.close()
+
+
+def test_a_connection_that_breaks_before_it_is_read_leaves_nothing_with_the_loop() -> None:
+    class Watching:
+        def __init__(self) -> None:
+            self.lines: list[Line] = []
+
+        def watch(self, line: Line) -> None:
+            self.lines.append(line)
+
+        def unwatch(self, line: Line) -> None:
+            self.lines.remove(line)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        watching = Watching()
+        exchange = Exchange(b"\3web\0\0\1\0\1", ["x"], 5.0, 0.0, Random(1))
+        talk = Talk(exchange, [place_of(*listener.getsockname())], watching)
+        talk.start(0.0)
+        (udp,) = watching.lines
+        peer = socket.socket(type=socket.SOCK_DGRAM)
+        peer.close()
+        talk.ready(udp.token, 0.0)  # nobody listens on UDP there
+        talk.close()
+        talk.close()
+        assert watching.lines == []
+
+
+def test_a_stream_that_is_reset_at_once_leaves_the_loop_clean() -> None:
+    async def run(port: int) -> None:
+        loop = asyncio.get_running_loop()
+        backend = StubBackend([("127.0.0.1", port)])
+        for _ in range(20):
+            told: asyncio.Future[Reply] = loop.create_future()
+            backend.ask(WEB, 0.3, told.set_result)
+            assert (await told).kind is Kind.FAILURE
+        selector = loop._selector  # type: ignore[attr-defined]
+        assert len(selector.get_map()) == 1  # the loop's own pipe
+        backend.close()
+
+    def script(asked: Asked) -> bytes | End:
+        return End.RESET if asked.tcp else asked.truncated()
+
+    with ScriptedUpstream(script) as server:
+        asyncio.run(run(server.port))
+
+
+def test_questions_on_channels_of_aiodns_flushed_away_are_bounded_and_told_later() -> None:
+    async def run(port: int) -> None:
+        loop = asyncio.get_running_loop()
+        backend = AiodnsBackend([("127.0.0.1", port)])
+        waiting = []
+        for number in range(RETIRED_MAX + 1):
+            told: asyncio.Future[Reply] = loop.create_future()
+            backend.ask(Question(f"n{number}.test.", 1), 5.0, told.set_result)
+            waiting.append(told)
+            backend.flush()
+            assert not told.done()
+        assert (await waiting[0]).kind is Kind.FAILURE
+        assert not any(told.done() for told in waiting[1:])
+        backend.close()
+
+    with ScriptedUpstream(lambda _: None) as silent:
+        asyncio.run(run(silent.port))
 
 
 def test_without_aiodns_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
