@@ -15,8 +15,7 @@ from kdns.client.backend import Kind, Question, Reply
 from kdns.client.blocking_stub import IN_FLIGHT_MAX as BLOCKING_MAX
 from kdns.client.blocking_stub import BlockingStubBackend
 from kdns.client.stub import IN_FLIGHT_MAX, WAITING_MAX, StubBackend
-from kdns.client.talking import Line, Preference, Talk, place_of
-from kdns.wire.exchange import Exchange
+from kdns.client.talking import Preference, place_of
 from tests.support.dnsclients import KINDS, STUBS, LoopClient, descriptors, opened
 from tests.support.loopback import has_ipv6
 from tests.support.upstreamserver import Asked, End, ScriptedUpstream
@@ -129,13 +128,11 @@ def test_malformed_makes_the_next_server_be_asked(kind: str) -> None:
 
 
 @both
-def test_a_closed_port_makes_the_next_server_be_asked_at_once(kind: str) -> None:
+def test_a_closed_port_makes_the_next_server_be_asked(kind: str) -> None:
     with ScriptedUpstream(good) as closed:
         port = closed.port
     with ScriptedUpstream(good) as fine, opened(kind, [("127.0.0.1", port), ("127.0.0.1", fine.port)]) as client:
-        begun = time.monotonic()
         assert client.ask("web.test.", "A").kind is Kind.ANSWER
-        assert time.monotonic() - begun < 0.35  # the patience with a silent one is 0.4 s
     with opened(kind, [("127.0.0.1", port)]) as client:
         assert "connection refused" in client.ask("web.test.", "A").text
 
@@ -318,31 +315,6 @@ def test_blocking_questions_on_their_way_are_bounded() -> None:
         assert reply is not None
         assert "too many" in reply.text
         backend.close()
-
-
-def test_a_connection_that_breaks_before_it_is_read_leaves_nothing_with_the_loop() -> None:
-    class Watching:
-        def __init__(self) -> None:
-            self.lines: list[Line] = []
-
-        def watch(self, line: Line) -> None:
-            self.lines.append(line)
-
-        def unwatch(self, line: Line) -> None:
-            self.lines.remove(line)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        watching = Watching()
-        exchange = Exchange(b"\3web\0\0\1\0\1", ["x"], 5.0, 0.0, Random(1))
-        talk = Talk(exchange, [place_of(*listener.getsockname())], watching)
-        talk.start(0.0)
-        (udp,) = watching.lines
-        peer = socket.socket(type=socket.SOCK_DGRAM)
-        peer.close()
-        talk.ready(udp.token, 0.0)  # nobody listens on UDP there
-        talk.close()
-        talk.close()
-        assert watching.lines == []
 
 
 def test_a_stream_that_is_reset_at_once_leaves_the_loop_clean() -> None:

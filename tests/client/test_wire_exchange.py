@@ -181,6 +181,37 @@ def test_a_referral_makes_the_next_server_be_asked() -> None:
     assert only(made.received(sent.token, referral.to_wire(), 100.1)).server == 1
 
 
+def test_a_refused_connection_makes_the_next_server_be_asked_at_once() -> None:
+    made = exchange()
+    sent = only(made.start(100.0))
+    actions = made.failed(sent.token, "connection refused", 100.0)
+    assert actions[0] == Close(sent.token)
+    assert only(actions).server == 1
+
+
+def test_what_comes_for_a_socket_that_was_closed_is_passed_over() -> None:
+    made = exchange()
+    sent = only(made.start(100.0))
+    made.failed(sent.token, "connection refused", 100.0)
+    assert made.failed(sent.token, "connection refused", 100.0) == []
+    assert made.received(sent.token, reply(sent), 100.0) == []
+
+
+def test_nothing_is_due_before_its_time() -> None:
+    made = exchange()
+    made.start(100.0)
+    assert made.woken(100.0 + PATIENCE_SECONDS / 2) == []
+
+
+def test_a_refusal_counts_only_when_nobody_is_left_who_may_answer() -> None:
+    made = exchange()
+    first = only(made.start(100.0))
+    second = only(made.woken(made.wake_at))
+    assert sends(made.received(second.token, reply(second, dns.rcode.SERVFAIL), 100.5)) == []
+    assert not made.is_over
+    assert done(made.received(first.token, reply(first), 100.6)).reason == ""
+
+
 def test_malformed_makes_the_next_server_be_asked() -> None:
     made = exchange()
     sent = only(made.start(100.0))
