@@ -165,6 +165,14 @@ def test_no_name_is_ever_looked_up_for_a_server() -> None:
     assert place_of("fe80::1%no-such-link", 53).address is None
 
 
+def _close_in_child(backend: StubBackend) -> None:
+    child = os.fork()
+    if not child:
+        backend.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_closing_in_a_forked_child_leaves_the_parents_loop_as_it_was() -> None:
     async def run() -> Reply:
         loop = asyncio.get_running_loop()
@@ -175,11 +183,7 @@ def test_closing_in_a_forked_child_leaves_the_parents_loop_as_it_was() -> None:
             told: asyncio.Future[Reply] = loop.create_future()
             backend.ask(Question("web.test.", 1), 5.0, told.set_result)
             octets, source = await loop.sock_recvfrom(server, 4096)
-            child = os.fork()
-            if not child:
-                backend.close()
-                os._exit(0)
-            assert os.waitpid(child, 0)[1] == 0
+            _close_in_child(backend)
             await loop.sock_sendto(server, dns.message.make_response(dns.message.from_wire(octets)).to_wire(), source)
             reply = await told
             backend.close()
