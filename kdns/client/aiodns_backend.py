@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from kdns.client.backend import Capabilities, Kind, Question, Reply, Service
@@ -56,8 +57,10 @@ class _Channel:
         self.was_used = False
 
     def close(self) -> None:
-        # aiodns closes only from a coroutine; all that counts is the channel.
-        self.resolver._cleanup()
+        """Close it, quietly if the loop is closed."""
+        # aiodns has only a coroutine for it, which waits for nothing but this.
+        with suppress(RuntimeError):
+            self.resolver._cleanup()
 
 
 class _Asked:
@@ -74,7 +77,7 @@ class _Asked:
         try:
             self._future = channel.resolver.query_dns(question.name, type_text(question.rrtype))
         except Exception as error:  # what aiodns raises is many things; a question never does
-            backend.loop.call_soon(self._end, Reply(Kind.FAILURE, text=f"aiodns: {error}"))
+            backend.loop.call_soon(self.end, Reply(Kind.FAILURE, text=f"aiodns: {error}"))
         else:
             self._future.add_done_callback(self._answered)
 
@@ -87,17 +90,18 @@ class _Asked:
             return
         error = future.exception()
         if error is None:
-            self._end(_read(self._question, future.result(), self._backend.text))
+            self.end(_read(self._question, future.result(), self._backend.text))
             return
         number = error.args[0] if error.args else None
         kind = _KINDS.get(number, Kind.FAILURE) if isinstance(number, int) else Kind.FAILURE
         text = f"{error.args[-1] if error.args else error} (c-ares, {self._backend.text})"
-        self._end(Reply(kind, text=text))
+        self.end(Reply(kind, text=text))
 
     def _late(self, seconds: float) -> None:
-        self._end(Reply(Kind.FAILURE, text=f"no answer in {seconds:g} s (c-ares, {self._backend.text})"))
+        self.end(Reply(Kind.FAILURE, text=f"no answer in {seconds:g} s (c-ares, {self._backend.text})"))
 
-    def _end(self, reply: Reply) -> None:
+    def end(self, reply: Reply) -> None:
+        """It is over, unless it was before."""
         if not self._is_over:
             self._leave()
             self._told(reply)
@@ -142,8 +146,10 @@ class AiodnsBackend:
         self._retired.append(former)
         self.left(former)
         while len(self._retired) > RETIRED_MAX:
-            for asked in list(self._retired[0].asked):
-                asked._end(Reply(Kind.FAILURE, text="flushed too often"))
+            oldest = self._retired.pop(0)
+            for asked in oldest.asked:
+                self.loop.call_soon(asked.end, Reply(Kind.FAILURE, text="flushed too often (c-ares)"))
+            oldest.close()
 
     def left(self, channel: _Channel) -> None:
         """For a question: it is over."""

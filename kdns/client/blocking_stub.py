@@ -137,6 +137,8 @@ class BlockingStubBackend:
         asked = _Asked(self, question, exchange, now)
         if not exchange.is_over:
             self._asked[asked] = None
+        if self._is_closed:  # by another thread, just now
+            asked.cancel()
         return asked
 
     def flush(self) -> None:

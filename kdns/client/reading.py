@@ -1,4 +1,4 @@
-"""What a reply says, from its records: aliases followed, TTLs put together, addresses beside SRV (RFC 1034, 2308, 2782).
+"""What a reply says, from its records: aliases, TTLs, addresses beside SRV records (RFC 1034, 2308, 2782).
 
 `read` takes a message of ours; `understand` takes records in plain form, and serves aiodns as well. The TTL is the
 least of all that is used: aliases, records, addresses of the additional section. Such addresses count only if a SRV
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from socket import AF_INET, AF_INET6, inet_ntop
+from struct import Struct
 from typing import NamedTuple
 
 from kdns.client.backend import Address, Kind, Question, Reply, Service
@@ -24,6 +25,7 @@ from kdns.wire.rdata import SRV_TARGET_AT
 ALIASES_MAX = 16
 
 _FAMILIES = {int(RRType.A): AF_INET, int(RRType.AAAA): AF_INET6}
+_numbers = Struct(">3H").unpack_from
 _is_plain = re.compile(rb"[a-z0-9_-]+").fullmatch
 
 
@@ -133,8 +135,8 @@ def _value(record: Record) -> Service | str | None:
         return _text(rdata)
     if record.rrtype != RRType.SRV:
         return None
-    numbers = (int.from_bytes(rdata[at : at + 2], "big") for at in (0, 2, 4))
-    return Service(*numbers, _text(rdata[SRV_TARGET_AT:]))
+    priority, weight, port = _numbers(rdata)
+    return Service(priority, weight, port, _text(rdata[SRV_TARGET_AT:]))
 
 
 def _text(name: bytes) -> str:

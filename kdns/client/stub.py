@@ -30,7 +30,9 @@ class _Asked:
 
     __slots__ = ("_backend", "_question", "_talk", "_timer", "_told", "due")
 
-    def __init__(self, backend: StubBackend, question: Question, exchange: Exchange, told: Callable[[Reply], None]):
+    def __init__(
+        self, backend: StubBackend, question: Question, exchange: Exchange, told: Callable[[Reply], None]
+    ) -> None:
         self._backend = backend
         self._question = question
         self._told: Callable[[Reply], None] | None = told
@@ -69,9 +71,12 @@ class _Asked:
         loop.add_reader(descriptor, self._ready, line.token)
 
     def unwatch(self, line: Line) -> None:
-        if self._backend.is_loop_ours:
-            forget = self._backend.loop.remove_writer if line.wants_write else self._backend.loop.remove_reader
-            forget(line.sock.fileno())
+        if not self._backend.is_loop_ours:
+            return
+        loop, descriptor = self._backend.loop, line.sock.fileno()
+        loop.remove_reader(descriptor)
+        if line.tcp:  # whatever it wants by now: it may have broken before `watch` was told
+            loop.remove_writer(descriptor)
 
     def _ready(self, token: int) -> None:
         now = self._backend.loop.time()
@@ -173,6 +178,8 @@ class StubBackend:
     def over(self, asked: _Asked) -> None:
         """For a question: it is over; the next one may be asked."""
         self._asked.pop(asked, None)
+        if not self.is_loop_ours:
+            return
         while self._waiting and len(self._asked) < IN_FLIGHT_MAX:
             following = self._waiting.popleft()
             if not following.is_over:

@@ -26,6 +26,7 @@ STALE_TTL = 30  # of what is sent although it has expired (RFC 8767 section 5)
 FIRST_FAILURE_SECONDS = 1.0
 MAX_FAILURE_SECONDS = 30.0
 
+_new = tuple.__new__  # as in kdns.wire.message
 _MAX_DOUBLINGS = 5  # reaches MAX_FAILURE_SECONDS
 _NOERROR, _NXDOMAIN = int(Rcode.NOERROR), int(Rcode.NXDOMAIN)
 
@@ -90,4 +91,4 @@ def failure_seconds(failures: int, most: float) -> float:
 def _kept(kind: Kind, ttl: int, least: int, most: int) -> Lifetime:
     seconds = least if ttl < least else ttl
     seconds = most if seconds > most else seconds
-    return Lifetime(kind, seconds) if ttl > 0 and seconds > 0 else UNCACHEABLE
+    return _new(Lifetime, (kind, seconds)) if ttl > 0 and seconds > 0 else UNCACHEABLE
