@@ -44,9 +44,7 @@ class _Flight:
         """The reply if it is there, or comes by `until`, and no other thread looks after it meanwhile."""
         if self.reply is None and self.lock.acquire(blocking=False):
             try:
-                self.reply = self.reply or (
-                    self.pending.wait(until) if until > now else self.pending.poll(now)
-                )
+                self.reply = self.pending.wait(until) if until > now else self.pending.poll(now)
             finally:
                 self.lock.release()
         elif self.reply is None and until > now:
@@ -84,6 +82,11 @@ class BlockingResolver(Refreshing):
     ) -> None:
         super().__init__(options, hooks, clock, rng)
         self._make_backend = backend or self._stub
+        self._backend: BlockingBackend | None
+        self._inherited: BlockingBackend | None
+        self._refreshes: dict[str, _Refresh]
+        self._flights: dict[Question, _Flight]
+        self._flush_for: set[str]
         self._begin_anew()
         tell_when_forked(self)
 
@@ -164,10 +167,8 @@ class BlockingResolver(Refreshing):
         self._inherited = backend
 
     def _begin_anew(self) -> None:
-        self._backend: BlockingBackend | None = None
-        self._refreshes: dict[str, _Refresh] = {}
-        self._flights: dict[Question, _Flight] = {}
-        self._flush_for: set[str] = set()
+        self._backend = None
+        self._refreshes, self._flights, self._flush_for = {}, {}, set()
 
     def _stub(self) -> BlockingBackend:
         from kdns.client.blocking_stub import BlockingStubBackend

@@ -1,8 +1,8 @@
 """The resolver that apps await: sets of endpoints by target, kept fresh in the background of whoever reads them.
 
 Reading what is known is one dict read. Past `refresh_at` a reader starts a resolution on its own event loop, with
-callbacks and no task, and goes on with what is known. Each loop has a backend of its own; what they learn is shared, and
-so is a question that is on its way, whichever loop asked it. Not here: what is asked (kdns.client.resolution) and
+callbacks and no task, and goes on with what is known. Each loop has a backend of its own; what they learn is shared,
+and so is a question that is on its way, whichever loop asked it. Not here: what is asked (kdns.client.resolution) and
 remembered (kdns.client.memory).
 """
 
@@ -83,6 +83,11 @@ class Resolver(Refreshing):
     ) -> None:
         super().__init__(options, hooks, clock, rng)
         self._make_backend = backend or self._stub
+        self._backends: WeakKeyDictionary[asyncio.AbstractEventLoop, Backend]
+        self._refreshes: dict[str, _Refresh]
+        self._flights: dict[Question, _Flight]
+        self._flush_for: set[str]
+        self._news: list[asyncio.Future[None]]
         self._begin_anew()
         tell_when_forked(self)
 
@@ -131,8 +136,7 @@ class Resolver(Refreshing):
             if hurried is not None:
                 self._store.put(memory, hurried)
                 self._flush_for.add(target)
-        with suppress(RuntimeError):  # no loop runs: whoever reads next will ask
-            asyncio.get_running_loop()
+        if asyncio._get_running_loop() is not None:  # else whoever reads next will ask
             self.current(target)
 
     async def close(self) -> None:
@@ -143,7 +147,10 @@ class Resolver(Refreshing):
             refreshes, self._refreshes = list(self._refreshes.values()), {}
             self._flights = {}
         for loop, backend in backends.items():
-            _on(loop, backend.close)
+            if loop.is_closed():
+                backend.close()
+            else:
+                _on(loop, backend.close)
         for refresh in refreshes:
             _wake(refresh)
         self._tell_news()
@@ -168,11 +175,9 @@ class Resolver(Refreshing):
             backend.close()
 
     def _begin_anew(self) -> None:
-        self._backends: WeakKeyDictionary[asyncio.AbstractEventLoop, Backend] = WeakKeyDictionary()
-        self._refreshes: dict[str, _Refresh] = {}
-        self._flights: dict[Question, _Flight] = {}
-        self._flush_for: set[str] = set()
-        self._news: list[asyncio.Future[None]] = []
+        self._backends = WeakKeyDictionary()
+        self._refreshes, self._flights = {}, {}
+        self._flush_for, self._news = set(), []
 
     def _stub(self) -> Backend:
         from kdns.client.stub import StubBackend
@@ -185,9 +190,7 @@ class Resolver(Refreshing):
         if known is None:
             self.read(target)  # a target that is none is said at once
             return None
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        if asyncio._get_running_loop() is None:
             return known
         now = self._clock()
         refresh = self._refreshes.get(target)
@@ -216,11 +219,9 @@ class Resolver(Refreshing):
 
     async def _await(self, refresh: _Refresh, most: float) -> None:
         """Until it is over, for so many seconds."""
-        if refresh.is_over:
-            return
         future = asyncio.get_running_loop().create_future()
         refresh.waiters.append(future)
-        if refresh.is_over:  # meanwhile, on another loop
+        if refresh.is_over:  # looked at after that, for another loop may end it at any moment
             return
         most = min(most, max(0.0, refresh.patience_until - self._clock()))
         try:
@@ -350,18 +351,9 @@ def _set(future: asyncio.Future[None]) -> None:
 
 
 def _on(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
-    """Do it on that loop: at once if it is the one that runs here; never on one that is closed, but for closing."""
-    try:
-        running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-    except RuntimeError:
-        running = None
-    if loop is running or loop.is_closed():
-        act() if loop is running or not _is_set(act) else None
+    """Do it on that loop: at once if it is the one that runs here; one that is closed has nobody to tell."""
+    if loop is asyncio._get_running_loop():
+        act()
         return
-    with suppress(RuntimeError):  # closed just now
+    with suppress(RuntimeError):  # closed
         loop.call_soon_threadsafe(act)
-
-
-def _is_set(act: Callable[[], None]) -> bool:
-    """Whether it would wake somebody, which a closed loop cannot."""
-    return isinstance(act, partial) and act.func is _set

@@ -23,6 +23,7 @@ class FakeClock:
         self._now = now
 
     def __call__(self) -> float:
+        """Now."""
         return self._now
 
     def advance(self, seconds: float) -> None:

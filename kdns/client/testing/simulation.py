@@ -90,7 +90,11 @@ class Simulation:
     """
 
     def __init__(
-        self, replicas: Iterable[Replica], options: BalancerOptions | None = None, seed: int = 1, hooks: tuple[Hooks, ...] = ()
+        self,
+        replicas: Iterable[Replica],
+        options: BalancerOptions | None = None,
+        seed: int = 1,
+        hooks: tuple[Hooks, ...] = (),
     ) -> None:
         self.now = 0.0
         self.rng = Random(seed)
