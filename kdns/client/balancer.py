@@ -81,11 +81,8 @@ class Balancer:
         self._clock = clock
         self._rng = rng or Random()
         self._listeners = Listeners(hooks)
-        read = self._resolver.read(target)
-        self._make_core = lambda: Core(
-            read, self._options, self._rng, self._listeners, lambda: self._resolver.failed(target)
-        )
-        self._core = self._make_core()
+        self._read = self._resolver.read(target)
+        self._core = self._new_core()
         self._budget = make_budget(self._options.retries.budget, clock())
         self._out: dict[Cell, set[asyncio.Timeout]] = {}
         self._drain: asyncio.TimerHandle | None = None
@@ -195,9 +192,15 @@ class Balancer:
     def forked(self) -> None:
         """See kdns.client.forking: what is out belongs to the parent."""
         self._rng.seed()
-        self._core = self._make_core()
+        self._core = self._new_core()
         self._budget = make_budget(self._options.retries.budget, self._clock())
         self._out, self._drain = {}, None
+
+    def _new_core(self) -> Core:
+        return Core(self._read, self._options, self._rng, self._listeners, self._note_failure)
+
+    def _note_failure(self) -> None:
+        self._resolver.failed(self._target)
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -81,9 +81,8 @@ class BlockingBalancer:
         self._sleep = sleep
         self._rng = rng or Random()
         self._listeners = Listeners(hooks)
-        read = self._resolver.read(target)
-        self._make_core = lambda: Core(read, self._options, self._rng, self._listeners, self._note_failure)
-        self._core = self._make_core()
+        self._read = self._resolver.read(target)
+        self._core = self._new_core()
         self._budget = make_budget(self._options.retries.budget, clock())
         self._lock = Lock()
         self._is_closed = False
@@ -166,8 +165,11 @@ class BlockingBalancer:
         """See kdns.client.forking: what is out belongs to the parent, and the lock may be held by nobody."""
         self._lock = Lock()
         self._rng.seed()
-        self._core = self._make_core()
+        self._core = self._new_core()
         self._budget = make_budget(self._options.retries.budget, self._clock())
+
+    def _new_core(self) -> Core:
+        return Core(self._read, self._options, self._rng, self._listeners, self._note_failure)
 
     def _note_failure(self) -> None:
         """The resolver has a lock of its own, and is told when ours is free."""

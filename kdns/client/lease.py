@@ -2,7 +2,7 @@
 
 Leaving the block says how it went, by the exception or its absence (kdns.client.classify); `ok`, `fail` and
 `retry_after` say otherwise. `sent` tells that the request is about to be handed to a connection: from then on a request
-that is not idempotent is never sent again. Not here: who lends it (kdns.client.balancer, kdns.client.blocking_balancer).
+that is not idempotent is never sent again. Not here: who lends it (kdns.client.balancer and its blocking twin).
 """
 
 from __future__ import annotations

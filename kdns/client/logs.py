@@ -1,6 +1,7 @@
-"""The lines that a balancer logs, all by the logger `kdns.client`: who is out, why, for how long; what cannot work well.
+"""The lines that a balancer logs, all by the logger `kdns.client`: who is out, why, for how long; what cannot work.
 
-A line names the target, the endpoint, whose fault it is and what follows. Not here: when they are due (kdns.client.core).
+A line names the target, the endpoint, whose fault it is and what follows. Not here: when they are due
+(kdns.client.core).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Failover by priority: the lowest number has all requests while enough of it is up (RFC 2782; Envoy, "Priority levels").
+"""Failover by priority: the lowest number has all requests while enough of it is up (RFC 2782; Envoy, "Priorities").
 
 Envoy spreads over two levels as the first one shrinks; SRV says that the next is for when the former cannot be
 reached, so ours is all or nothing: a level takes part until enough endpoints are up, together with those before it.

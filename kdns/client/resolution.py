@@ -21,7 +21,7 @@ from kdns.wire.iana import RRType
 
 # SRV targets whose addresses did not come along and are asked for: a service of more pods than this needs a server
 # that sends them, as kdns and CoreDNS do. The rest is left out.
-HOSTS_MOST = 256
+HOSTS_MOST = 100
 
 _SRV = int(RRType.SRV)
 _FAMILIES = {
@@ -130,9 +130,9 @@ class Resolution:
     def _from_services(self, answers: list[tuple[Question, Reply]]) -> list[Endpoint]:
         by_owner: dict[str, dict[str, None]] = {}
         for question, reply in answers:
-            for address in reply.addresses:
-                if self._is_wanted(address.address):
-                    by_owner.setdefault(question.name or address.owner, {})[address.address] = None
+            for owner, address in reply.addresses:
+                if self._is_wanted(address):
+                    by_owner.setdefault(question.name or owner, {})[address] = None
         found: dict[tuple[str, int], Endpoint] = {}
         for priority, weight, port, host in self._services:
             for address in by_owner.get(host, ()):
