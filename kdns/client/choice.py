@@ -43,9 +43,11 @@ class Chooser:
         if options.zones is not None and self._zone_of is not None:
             level = prefer(level, options.zones, self._zone_of)
         picked = tuple(cell for cell in level if cell.state is State.UP)
-        is_panic = options.outliers is not None and len(picked) < options.outliers.panic * len(level)
+        answering = tuple(cell for cell in level if cell.state in _ANSWERING)
+        is_few = options.outliers is not None and len(picked) < options.outliers.panic * len(level)
+        is_panic = is_few and len(answering) > len(picked)
         if is_panic:
-            picked = tuple(cell for cell in level if cell.state in _ANSWERING)
+            picked = answering
         if not picked:  # whoever is up beyond them, or was ejected
             picked = _first_of(cells, State.UP) or _first_of(cells, State.EJECTED)
         last_resorts = tuple(cell for cell in cells if cell.state is State.UNREACHABLE)

@@ -1,8 +1,8 @@
 """Time that passes when a test says so.
 
 `FakeClock.run` runs a coroutine in an event loop whose time is the clock's: whenever nothing is left to do but wait,
-the clock goes on to the next timer, so that a test of a day of outages takes milliseconds and is the same each time. For
-code that waits for real sockets it is of no use: there is no time in which an answer could come. Not here: blocking
+the clock goes on to the next timer, so that a test of a day of outages takes milliseconds and is the same each time.
+For code that waits for real sockets it is of no use: there is no time in which an answer could come. Not here: blocking
 code, which takes `clock` and `clock.sleep` instead of `time.monotonic` and `time.sleep`.
 """
 
