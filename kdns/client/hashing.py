@@ -3,8 +3,8 @@
 Rendezvous hashing (Thaler and Ravishankar 1996) of a fixed number of slots: each slot belongs to the endpoint that
 scores highest for it, found once per set, so that a pick is one table read, and an endpoint that goes changes only its
 own slots. The ring (gRPC A42) has each endpoint at many points; a pick is a binary search. Load is bounded as in
-Mirrokni, Thorup and Zadimoghaddam (2016): who has more than `load_bound` times the mean outstanding is passed over, for the
-next. Without a key a pick is random. Not here: what a key is made of, which is the app's.
+Mirrokni, Thorup and Zadimoghaddam (2016): who has more than `load_bound` times the mean outstanding is passed over, for
+the next. Without a key a pick is random. Not here: what a key is made of, which is the app's.
 """
 
 from __future__ import annotations

@@ -64,6 +64,10 @@ class Replica:
         self.open: dict[int, Callable[[Outcome], None]] = {}
 
 
+def _nothing() -> None:
+    pass
+
+
 class Result(NamedTuple):
     """One request. seconds: until its result. attempts: that reached a replica."""
 
@@ -99,9 +103,11 @@ class Simulation:
         self.now = 0.0
         self.rng = Random(seed)
         self.replicas = list(replicas)
+        self._by_key = {replica.endpoint.key: replica for replica in self.replicas}
         self.results: list[Result] = []
         self.attempts = 0
         self.resolutions = 0
+        self.on_attempt: Callable[[], object] = _nothing  # called for each attempt, for what else is to be counted
         self._options = options or BalancerOptions()
         self._listeners = Listeners(hooks)
         target = parse_target("static://127.0.0.1:80", lambda: Place(None, None))
@@ -196,8 +202,9 @@ class Simulation:
 
     def _send(self, request: _Request, attempt: Try) -> None:
         self.attempts += 1
+        self.on_attempt()
         request.attempts += 1
-        replica = next(one for one in self.replicas if one.endpoint == attempt.cell.endpoint)
+        replica = self._by_key[attempt.cell.key]
         done = False
 
         def reply(outcome: Outcome) -> None:
