@@ -115,7 +115,7 @@ class Balancer:
         fn: Callable[..., Awaitable[T]],
         *args: object,
         idempotent: bool = False,
-        timeout: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - it spans attempts and the waits between them
         key: bytes | None = None,
         wait_for_ready: bool = False,
         hedge: Hedge | None = None,

@@ -13,7 +13,7 @@ from math import inf
 from random import Random
 
 from kdns.client import logs
-from kdns.client.cells import Cell, Cells, State
+from kdns.client.cells import UNMEASURED, Cell, Cells, State
 from kdns.client.choice import Choice, Chooser
 from kdns.client.endpoint import EndpointSet
 from kdns.client.errors import NoEndpoints, Saturated
@@ -60,6 +60,7 @@ class Core:
         self._most = options.max_outstanding_total
         self._due = -inf
         self._was_noticed = False
+        self._penalties: dict[Cell, tuple[float, float]] = {}  # latency before, and until when; of cells that failed
 
     def update(self, endpoints: EndpointSet, now: float) -> None:
         """Another set holds from now on; cells of endpoints that stay are kept, others drain."""
@@ -67,6 +68,8 @@ class Core:
         if former is not None and former.endpoints == endpoints.endpoints:
             return
         self._present = self._cells.of(endpoints, now)
+        present = frozenset(self._present)
+        self._penalties = {cell: one for cell, one in self._penalties.items() if cell in present}
         self._settle(self._outliers.swept(self._present, now), now)
         self._rebuild(now)
         if not self._was_noticed:
@@ -115,7 +118,7 @@ class Core:
                     self._tell_ended(cell, outcome, started, now)
                 return
         elif not outcome.is_neutral and not outcome.unreachable:
-            observe(cell, self._penalty(outcome, now - started), now, self._decay)
+            self._penalise(cell, self._penalty(outcome, now - started), now)
         self._judge(cell, outcome, started, now)
 
     def reached(self, cell: Cell, started: float, now: float) -> None:
@@ -149,6 +152,7 @@ class Core:
     def _tick(self, now: float) -> None:
         """What is due once a second."""
         self._due = now + TICK
+        self._end_penalties(now)
         self._floor.update(self._present, now)
         events = self._outliers.swept(self._present, now)
         self._settle(events, now)
@@ -187,6 +191,22 @@ class Core:
         asked = outcome.again_after or 0.0
         return max(elapsed, ewma.penalty, min(asked, ewma.penalty_most))
 
+    def _penalise(self, cell: Cell, penalty: float, now: float) -> None:
+        """A failure counts as a latency, for as long as it says.
+
+        By its decay alone, 5 s would keep a fast endpoint from all load for more than a minute after one failure.
+        """
+        former, _ = self._penalties.get(cell, (cell.ewma, now))
+        self._penalties[cell] = former, now + penalty
+        observe(cell, penalty, now, self._decay)
+
+    def _end_penalties(self, now: float) -> None:
+        """Those whose time is over have the latency that they had before."""
+        for cell, (former, until) in list(self._penalties.items()):
+            if now >= until:
+                del self._penalties[cell]
+                cell.ewma, cell.measured_at = former, now
+
     def _judge(self, cell: Cell, outcome: Outcome, started: float, now: float) -> None:
         """Whatever is not simply good."""
         event = self._outliers.ended(cell, outcome, self._present, started, now)
@@ -213,7 +233,8 @@ class Core:
 
     def _is_back(self, event: Event, now: float) -> None:
         """It starts like a new one: what it was measured at belongs to the time when it failed."""
-        event.cell.ewma = -1.0
+        self._penalties.pop(event.cell, None)
+        event.cell.ewma = UNMEASURED
         event.cell.measured_at = now
         logs.returned(self._target.text, event.cell.endpoint)
         for hook in self._listeners.returned:

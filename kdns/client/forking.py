@@ -1,8 +1,8 @@
 """What must be begun anew in a child process: the only state of this package that belongs to the whole process.
 
 gunicorn with preload, multiprocessing and Celery fork with a balancer at hand. What was out belongs to the parent,
-locks may be held by threads that the child has not, and chance must not be the same in all children. Not here: what each
-object does then.
+locks may be held by threads that the child has not, and chance must not be the same in all children. Not here: what
+each object does then.
 """
 
 from __future__ import annotations
