@@ -109,11 +109,11 @@ class TestTheSimulationItself:
         replicas = simulated.replicas_of(2, jittered(0.002))
         simulation = Simulation(replicas)
         simulation.at(1.0, lambda: simulation.kill(replicas[0]))
-        simulation.at(3.0, lambda: simulation.restart(replicas[0]))
-        simulation.load(200.0, 0.0, 15.0)
-        simulation.run(8.0)
+        simulation.at(8.0, lambda: simulation.restart(replicas[0]))
+        simulation.load(200.0, 0.0, 25.0)
+        simulation.run(15.0)
         before = replicas[0].received
-        simulation.run(20.0)
+        simulation.run(30.0)
         assert replicas[0].received - before > 500
         assert all(result.ok for result in simulation.results)
         assert simulation.resolutions > 0
