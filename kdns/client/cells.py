@@ -29,9 +29,10 @@ class Cell:
 
     outstanding: attempts on their way. ewma: seconds, UNMEASURED before the first answer; measured_at: when it was
     updated. since: when the endpoint appeared. good, bad: attempts that ended well or badly since the start. failures:
-    in a row. suspected: something must look at each outcome, as failures are counted in a row or a probe is out.
-    until: when it may be tried again. times: ejections or failed connections in a row, which the waits grow by.
-    is_leaving: DNS does not name it any more; what is outstanding may end. window: the outlier detection's own.
+    in a row. silences: attempts in a row that were cut off without an answer. suspected: something must look at each
+    outcome, as failures are counted in a row or a probe is out. until: when it may be tried again. times: ejections or
+    failed connections in a row, which the waits grow by. is_leaving: DNS does not name it any more; what is outstanding
+    may end. window: the outlier detection's own.
     """
 
     __slots__ = (
@@ -44,6 +45,7 @@ class Cell:
         "key",
         "measured_at",
         "outstanding",
+        "silences",
         "since",
         "state",
         "suspected",
@@ -63,6 +65,7 @@ class Cell:
         self.until = -inf
         self.times = 0
         self.failures = 0
+        self.silences = 0
         self.suspected = False
         self.good = 0
         self.bad = 0

@@ -96,7 +96,7 @@ def cut_off(seconds: float, sent: bool | None) -> Outcome:
     """
     if sent is False:
         return Outcome(False, *_how_far(False, is_out=True), text=f"no connection in {seconds:.3g} s")
-    return Outcome(False, text=f"no answer in {seconds:.3g} s")
+    return Outcome(False, text=f"no answer in {seconds:.3g} s", is_silence=True)
 
 
 def _how_far(sent: bool, is_out: bool) -> tuple[Safety, bool]:

@@ -216,6 +216,9 @@ class Outliers:
 
     # Envoy and Finagle: 5; the first line, as it works at any rate of requests. 0 turns it off.
     consecutive: int = 5
+    # Fewer do if each was cut off after a whole timeout and nothing was answered in between: a stopped process, a
+    # black hole. Ours; not 2, which an overloaded service that still answers most requests would reach too often.
+    silent: int = 3
     # gRPC A50 and Envoy: below mean - 1.9 standard deviations of the success rates.
     stdev_factor: float = 1.9
     # A50: at least 5 endpoints with 100 requests each in an interval.
@@ -239,7 +242,7 @@ class Outliers:
     def __post_init__(self) -> None:
         _check(
             {
-                "consecutive must not be below 0": self.consecutive >= 0,
+                "consecutive and silent must not be below 0": self.consecutive >= 0 and self.silent >= 0,
                 "interval must be above 0": self.interval > 0,
                 "0 < ejection_first <= ejection_most must hold": 0 < self.ejection_first <= self.ejection_most,
                 "0 < reconnect_first <= reconnect_most must hold": 0 < self.reconnect_first <= self.reconnect_most,

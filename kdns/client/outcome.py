@@ -23,7 +23,8 @@ class Outcome(NamedTuple):
     ok: nothing speaks against its endpoint. safety: counts where not ok. unreachable: no connection could be had; it
     says all about the endpoint, and is no attempt. again_after: seconds that the server wants us to wait (Retry-After,
     gRPC pushback), negative for "not again", None if it said nothing. is_neutral: it says nothing about the endpoint
-    (cancelled, the loser of a hedge); then the others do not count. text: what happened, for logs.
+    (cancelled, the loser of a hedge); then the others do not count. is_silence: it was cut off, as no answer came in
+    all the time it had. text: what happened, for logs.
     """
 
     ok: bool
@@ -32,6 +33,7 @@ class Outcome(NamedTuple):
     again_after: float | None = None
     is_neutral: bool = False
     text: str = ""
+    is_silence: bool = False
 
 
 OK = Outcome(True)

@@ -1,16 +1,17 @@
 """When an endpoint is taken out, for how long, and what brings it back.
 
-Two ways out. EJECTED, as it answers wrongly or not: so many failures in a row (Envoy's and Finagle's first line), or a
-success rate far below that of its peers (gRPC A50, Envoy). UNREACHABLE, as no connection could be had: at once, as
-nothing can be clearer, and outside the largest share that may be ejected. Waits double with each time in a row, and
-are lengthened by chance (linkerd2-proxy). A set of one is never taken out, neither way: there is nobody else.
+Two ways out. EJECTED, as it answers wrongly or not: so many failures in a row (Envoy's and Finagle's first line), fewer
+if it left all of them without any answer, or a success rate far below that of its peers (gRPC A50, Envoy). UNREACHABLE,
+as no connection could be had: at once, as nothing can be clearer, and outside the largest share that may be ejected.
+Waits double with each time in a row, and are lengthened by chance (linkerd2-proxy). A set of one is never taken out,
+neither way: there is nobody else.
 
 Two ways back. After its wait an endpoint is PROBING: the first attempt of one call goes there, nobody else, and
 decides. For an EJECTED one that is an idempotent call, so that what a sick server does to it can be undone elsewhere;
 for an UNREACHABLE one any call will do, as without a connection nothing is sent. An app whose calls are never
-idempotent has nothing to probe with: an EJECTED endpoint is then UP again after twice its wait, on parole: its next
-failure ejects it again, for longer. A good outcome of an attempt that began after the endpoint was taken out (in panic,
-or as a last resort) brings it back too. What began before says nothing of how it is now and never counts.
+idempotent has nothing to probe with: after four times the wait one such call goes to an EJECTED endpoint all the same,
+as it would be lost for ever otherwise. A good outcome of an attempt that began after the endpoint was taken out (in
+panic, or as a last resort) brings it back too. What began before says nothing of how it is now and never counts.
 
 Each ejection in a row doubles the wait; each interval without one takes a doubling back (A50). A connection that was
 had forgets all failed ones, as it is another process now.
@@ -34,6 +35,9 @@ from kdns.client.outcome import Outcome
 # A success rate must be at least so much below the mean as well. Ours, not A50's: among a hundred endpoints without
 # any failure the deviation is next to nothing, and one failure in a hundred requests would eject.
 _RATE_GAP_LEAST = 0.05
+# How many waits an ejected endpoint is left to calls that are idempotent, before one that is not must do: what it asks
+# of a sick server cannot be undone.
+_UNSAFE_WAITS = 4
 _ROUNDING = 1e-9  # 0.29 * 100 is 28.999999999999996
 
 # Reading a member of an enumeration costs more than comparing it.
@@ -126,7 +130,7 @@ class OutlierDetection:
         due = [
             cell
             for cell, record in self._records.items()
-            if _waits(cell) and cell.until <= now and (idempotent or record.is_unreachable) and cell in cells
+            if _waits(cell) and (cell.until if idempotent else _trial_at(cell, record)) <= now and cell in cells
         ]
         if not due:
             self._forget_gone(cells)
@@ -170,15 +174,16 @@ class OutlierDetection:
         self, cell: Cell, outcome: Outcome, cells: Sequence[Cell], started: float, now: float
     ) -> Event | None:
         if outcome.ok:
-            cell.failures, cell.suspected = 0, False
+            cell.failures, cell.silences, cell.suspected = 0, 0, False
             return None
         record = self._records.get(cell)
         if record is not None and started < record.since:
             return None  # it began before the endpoint came back
         cell.failures += 1
+        cell.silences = cell.silences + 1 if outcome.is_silence else 0
         cell.suspected = True
         options = self._options
-        if options is None or not 0 < options.consecutive <= cell.failures or not self._may_eject(cells, options):
+        if options is None or not _has_failed_enough(cell, options) or not self._may_eject(cells, options):
             return None
         return self._eject(cell, options, now, f"{cell.failures} failures in a row, the last: {outcome.text}")
 
@@ -238,7 +243,8 @@ class OutlierDetection:
         record = self._records.setdefault(cell, _Record())
         record.since, record.wait, record.probed_at = now, wait, inf
         record.is_unreachable = state is _UNREACHABLE
-        cell.state, cell.until, cell.failures, cell.suspected = state, now + wait, 0, True
+        cell.state, cell.until, cell.suspected = state, now + wait, True
+        cell.failures = cell.silences = 0
         self._set_times()
         return Event(Change.UNREACHABLE if record.is_unreachable else Change.EJECTED, cell, cause, cell.until)
 
@@ -246,7 +252,7 @@ class OutlierDetection:
         if record.is_unreachable:
             cell.times = 0
         record.since, record.probed_at = now, inf
-        cell.state, cell.failures, cell.suspected = _UP, 0, False
+        cell.state, cell.failures, cell.silences, cell.suspected = _UP, 0, 0, False
         cell.window = (cell.good, cell.bad)  # what it did before says nothing of its rate from now on
         self._set_times()
         return Event(Change.RETURNED, cell, cause, now)
@@ -260,14 +266,7 @@ class OutlierDetection:
                 continue
             if len(cells) < 2:
                 events.append(self._return(cell, record, now, "it is the only one"))
-            elif cell.state is _EJECTED and now >= cell.until + record.wait:
-                events.append(self._return(cell, record, now, "on parole, as no idempotent call came to probe it"))
-                self._put_on_parole(cell)
         return events
-
-    def _put_on_parole(self, cell: Cell) -> None:
-        if self._options is not None and self._options.consecutive > 1:
-            cell.failures, cell.suspected = self._options.consecutive - 1, True
 
     def _by_rates(self, cells: Sequence[Cell], options: Outliers, now: float) -> list[Event]:
         """Eject whose success rate of this interval is far below the others' (A50), the worst first."""
@@ -304,13 +303,21 @@ class OutlierDetection:
         for cell, record in self._records.items():
             if _waits(cell) and not cell.is_leaving:
                 probe_at = min(probe_at, cell.until)
-                if record.is_unreachable:
-                    trial_at = min(trial_at, cell.until)
+                trial_at = min(trial_at, _trial_at(cell, record))
         self.probe_at, self.trial_at = probe_at, trial_at
 
 
 def _waits(cell: Cell) -> bool:
     return cell.state is _EJECTED or cell.state is _UNREACHABLE
+
+
+def _trial_at(cell: Cell, record: _Record) -> float:
+    """From when on any call may probe it."""
+    return cell.until if record.is_unreachable else cell.until + (_UNSAFE_WAITS - 1) * record.wait
+
+
+def _has_failed_enough(cell: Cell, options: Outliers) -> bool:
+    return 0 < options.consecutive <= cell.failures or 0 < options.silent <= cell.silences
 
 
 def _is_late(cell: Cell, record: _Record, started: float) -> bool:

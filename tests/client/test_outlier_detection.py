@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from kdns.client.cells import Cell, Cells, State
+from kdns.client.classify import cut_off
 from kdns.client.endpoint import Endpoint
 from kdns.client.options import Outliers
 from kdns.client.outcome import FAILED, NEUTRAL, OK, UNREACHABLE, Outcome, Safety
@@ -163,7 +164,7 @@ def test_a_probe_is_due_after_the_wait_and_for_idempotent_calls_alone() -> None:
     world = World(3)
     first = world.cells[0]
     world.eject(first, 1.0)
-    assert (world.detection.probe_at, world.detection.trial_at) == (2.0, inf)
+    assert (world.detection.probe_at, world.detection.trial_at) == (2.0, 5.0)
     assert world.detection.probe(world.cells, 1.9, idempotent=True) is None
     assert world.detection.probe(world.cells, 2.0, idempotent=False) is None
     assert world.detection.probe(world.cells, 2.0, idempotent=True) is first
@@ -333,27 +334,52 @@ def test_an_ejected_endpoint_that_cannot_be_connected_to_waits_for_a_connection(
     assert (first.state, first.until, first.times) == (State.UNREACHABLE, 1.7, 1)
 
 
-def test_without_idempotent_calls_an_endpoint_is_back_on_parole_after_twice_its_wait() -> None:
+def test_without_idempotent_calls_one_other_call_probes_an_endpoint_after_four_waits() -> None:
     world = World(3)
     first = world.cells[0]
-    world.eject(first, 1.0)
-    assert world.detection.swept(world.cells, 2.9) == []
-    (event,) = world.detection.swept(world.cells, 3.0)
-    assert event.change is Change.RETURNED
-    assert "parole" in event.cause
-    again = world.end(first, FAILED, 3.2, started=3.1)  # one is enough
+    world.eject(first, 1.0)  # for a second, until 2.0
+    assert world.detection.trial_at == pytest.approx(5.0)
+    assert world.detection.probe(world.cells, 4.9, idempotent=False) is None
+    assert world.detection.probe(world.cells, 5.0, idempotent=False) is first
+    assert world.detection.probe(world.cells, 5.0, idempotent=False) is None  # one, and no more
+    again = world.end(first, FAILED, 5.2, started=5.0)
     assert again is not None
-    assert again.until == pytest.approx(5.2)
+    assert again.until == pytest.approx(7.2)
+    assert world.detection.trial_at == pytest.approx(5.2 + 4 * 2.0)
 
 
-def test_on_parole_one_success_is_enough_to_be_trusted() -> None:
+def test_an_idempotent_call_may_probe_long_before_another_one() -> None:
     world = World(3)
+    world.eject(world.cells[0], 1.0)
+    assert world.detection.probe(world.cells, 2.0, idempotent=False) is None
+    assert world.detection.probe(world.cells, 2.0, idempotent=True) is world.cells[0]
+
+
+SILENT = cut_off(1.0, sent=True)
+
+
+def test_who_leaves_three_attempts_in_a_row_without_an_answer_is_ejected() -> None:
+    world = World(4)
     first = world.cells[0]
-    world.eject(first, 1.0)
-    world.detection.swept(world.cells, 3.0)
-    world.end(first, OK, 3.2, started=3.1)
-    assert not first.suspected
-    assert world.end(first, FAILED, 3.3, started=3.2, times=4) is None
+    assert world.end(first, SILENT, 2.0, started=1.0, times=2) is None
+    event = world.end(first, SILENT, 2.1, started=1.1)
+    assert event is not None
+    assert event.cause == "3 failures in a row, the last: no answer in 1 s"
+
+
+@pytest.mark.parametrize("between", [OK, FAILED])
+def test_silences_with_an_answer_in_between_are_not_in_a_row(between: Outcome) -> None:
+    world = World(4)
+    first = world.cells[0]
+    world.end(first, SILENT, 2.0, started=1.0, times=2)
+    world.end(first, between, 2.1, started=2.0)
+    assert world.end(first, SILENT, 3.2, started=2.2) is None
+
+
+def test_silence_can_be_left_to_count_as_any_failure() -> None:
+    world = World(4, Outliers(silent=0))
+    assert world.end(world.cells[0], SILENT, 2.0, started=1.0, times=4) is None
+    assert world.end(world.cells[0], SILENT, 2.0, started=1.0) is not None
 
 
 def test_who_is_left_alone_is_up() -> None:
