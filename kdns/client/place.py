@@ -42,7 +42,7 @@ def find_place(options: ResolverOptions) -> Place:
     if options.domain is None or options.namespace is None:
         found = place_from(read_file(options.resolv_conf), read_file(options.namespace_file))
     domain = options.domain.rstrip(".").lower() if options.domain is not None else found.domain
-    return Place(options.namespace or found.namespace, domain)
+    return Place(options.namespace.lower() if options.namespace else found.namespace, domain)
 
 
 def read_file(path: str) -> str:

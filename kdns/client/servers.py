@@ -29,7 +29,7 @@ class Server(NamedTuple):
 def parse_server(text: str) -> Server:
     """`10.96.0.10`, `10.96.0.10:53`, `fd00::10`, `[fd00::10]:53`. Raises OptionError for anything else."""
     host, port = _split(text)
-    if not is_address(host) or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    if not is_address(host) or not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
         raise OptionError(f"{text!r} is no DNS server: write ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT")
     return Server(host, int(port))
 
@@ -62,6 +62,14 @@ def is_address(text: str) -> bool:
             continue
         return True
     return False
+
+
+def canonical(address: str) -> str:
+    """An address as `socket.inet_ntop` writes it: one address has one text."""
+    if ":" not in address:
+        return address
+    number, percent, zone = address.partition("%")
+    return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, number)) + percent + zone
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -26,7 +26,7 @@ def subset(cells: Sequence[Cell], options: Subset) -> tuple[Cell, ...]:
 
 
 def _by_index(cells: Sequence[Cell], options: Subset) -> list[Cell]:
-    """Clients in rounds, each of which shuffles all endpoints alike and deals them out; the last hand wraps around."""
+    """Clients in rounds, each of which shuffles all endpoints alike and deals out as many whole hands as there are."""
     hands = max(1, len(cells) // options.size)
     round_, hand = divmod(options.index or 0, hands)
     shuffled = sorted(cells, key=_key)  # the same for all clients, whatever order DNS gave

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from kdns.client.endpoint import Endpoint
 from kdns.client.errors import TargetError
 from kdns.client.place import Place
-from kdns.client.servers import is_address
+from kdns.client.servers import canonical, is_address
 
 # RFC 1035 section 2.3.4: 255 octets on the wire are 253 characters of text.
 NAME_CHARACTERS_MOST = 253
@@ -77,6 +77,8 @@ class _Host(NamedTuple):
 
 def parse_target(text: str, place: Callable[[], Place]) -> Target:
     """Read a target. place: asked only where the target leaves out what it tells. Raises TargetError."""
+    if not text.isascii():  # some letters beyond ASCII are ASCII when they are lower case, and another name then
+        raise TargetError(f"{text!r} has characters that no name in a cluster has; {_FORMS}")
     scheme, separator, rest = text.partition("://")
     if not separator:
         return _service(text, place)
@@ -91,7 +93,7 @@ def _service(text: str, place: Callable[[], Place]) -> Target:
     if not separator or not host_text:
         raise TargetError(f"{text!r} has no port; {_FORMS}")
     host = _host(text, host_text, place)
-    manifest = None if host.is_pod else (host.service, host.namespace, port_text.partition("/")[0])
+    manifest = None if host.is_pod else (host.service, host.namespace, port_text.lower().partition("/")[0])
     if port_text.isascii() and port_text.isdigit():
         number = _number(text, port_text)
         read_as = f"A and AAAA of {host.name}, port {number} as written"
@@ -191,7 +193,7 @@ def _endpoint(text: str, item: str) -> Endpoint:
     digits = port_text.isascii() and port_text.isdigit()
     if not is_address(host) or (":" in host) != address.startswith("[") or not digits or weight is None:
         raise TargetError(f"{text!r}: {item!r} is none of ADDRESS:PORT, [ADDRESS]:PORT, either with *WEIGHT")
-    return Endpoint(host.lower(), _number(text, port_text), 0, weight)
+    return Endpoint(canonical(host), _number(text, port_text), 0, weight)
 
 
 def _weight(text: str) -> int | None:
@@ -215,9 +217,9 @@ def _check_length(text: str, name: str) -> None:
 
 
 def _number(text: str, digits: str) -> int:
-    number = int(digits) if len(digits) <= 5 else 0
+    number = int(digits) if len(digits) <= 5 and not digits.startswith("0") else 0
     if not 0 < number < 65536:
-        raise TargetError(f"{text!r}: a port is a number from 1 to 65535")
+        raise TargetError(f"{text!r}: a port is a number from 1 to 65535, without zeros in front")
     return number
 
 
