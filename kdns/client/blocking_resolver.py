@@ -195,13 +195,13 @@ class BlockingResolver(Refreshing):
         if known is not None and now < known.refresh_at:
             return self._checked(target, known)
         refresh = self._begin(target)
-        if known is not None and not self._is_idle(known, now):
+        if known is not None and (not self._is_idle(known, now) or refresh.began_at < known.expires_at):
             self._look(refresh, 0.0)
             return self._checked(target, self._sets.get(target, known))
         wait = now + self._options.stale_wait if known is not None and known.endpoints else inf
         self._drive(refresh, min(wait, deadline))
         self._check_open()
-        found = refresh.memory.known or known
+        found = refresh.memory.known if refresh.memory.known is not None else known
         if found is None:
             raise DeadlineExceeded(f"{target}: no answer of DNS in time")
         return self._checked(target, found)

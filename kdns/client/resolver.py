@@ -207,7 +207,7 @@ class Resolver(Refreshing):
         if known is not None and now < known.refresh_at:
             return self._checked(target, known)
         refresh = self._begin(target)
-        if known is not None and not self._is_idle(known, now):
+        if known is not None and (not self._is_idle(known, now) or refresh.began_at < known.expires_at):
             return self._checked(target, self._sets.get(target, known))
         wait = self._options.stale_wait if known is not None and known.endpoints else inf
         await self._await(refresh, wait)
