@@ -25,8 +25,9 @@ from kdns.client.endpoint import EndpointSet
 from kdns.client.errors import Closed, DeadlineExceeded, NoEndpoints, TryTimeout
 from kdns.client.forking import tell_when_forked
 from kdns.client.hooks import Hooks, Listeners
-from kdns.client.lease import Lease
+from kdns.client.lease import IMPATIENT, Lease, Patience
 from kdns.client.options import BalancerOptions, Hedge
+from kdns.client.outcome import OK
 from kdns.client.results import Results, is_over
 from kdns.client.snapshot import Snapshot
 from kdns.client.target import Target
@@ -108,7 +109,8 @@ class Balancer:
         ejected endpoint. wait_for_ready: wait for endpoints while there are none. timeout: of that wait, and of the
         first resolution. Raises NoEndpoints, Saturated, DeadlineExceeded.
         """
-        return Acquiring(self, key, idempotent, wait_for_ready, timeout)
+        patience = (wait_for_ready, timeout) if wait_for_ready or timeout is not None else None
+        return Acquiring(self, key, idempotent, patience)
 
     async def call(
         self,
@@ -245,19 +247,16 @@ class Balancer:
         return known is not None and len(known) > 0
 
 
-class Acquiring:
-    """A lease to come: what `acquire` gives."""
+class Acquiring(Lease):
+    """A lease to come, and then the lease itself: one object, for it is on the way of every request."""
 
-    __slots__ = ("_balancer", "_idempotent", "_key", "_lease", "_timeout", "_wait_for_ready")
+    __slots__ = ("_balancer", "_idempotent", "_key", "_patience")
 
-    def __init__(
-        self, balancer: Balancer, key: bytes | None, idempotent: bool, wait_for_ready: bool, timeout: float | None
-    ) -> None:
+    def __init__(self, balancer: Balancer, key: bytes | None, idempotent: bool, patience: Patience | None) -> None:
         self._balancer = balancer
         self._key = key
         self._idempotent = idempotent
-        self._wait_for_ready = wait_for_ready
-        self._timeout = timeout
+        self._patience = patience
 
     async def __aenter__(self) -> Lease:
         balancer = self._balancer
@@ -266,23 +265,30 @@ class Acquiring:
         if known is None or known is not core.set or balancer._is_closed or not known.endpoints:
             await self._slowly()
             core = balancer._core
-        now = balancer._clock()
-        self._lease = lease = Lease(balancer, core.pick(now, self._key, (), self._idempotent), now)
-        return lease
+        self.started = now = balancer._clock()
+        self.cell = cell = core.pick(now, self._key, (), self._idempotent)
+        self._lender = balancer
+        self._outcome = self.was_sent = None
+        self.endpoint = cell.endpoint
+        self.number = 1
+        self.until = inf
+        return self
 
     async def _slowly(self) -> None:
         balancer = self._balancer
         balancer._check_open()
         known = balancer._known()
-        if known is None or (self._wait_for_ready and not known.endpoints):
-            deadline = inf if self._timeout is None else balancer._clock() + self._timeout
-            await balancer._first(deadline, self._wait_for_ready)
+        wait_for_ready, timeout = self._patience or IMPATIENT
+        if known is None or (wait_for_ready and not known.endpoints):
+            deadline = inf if timeout is None else balancer._clock() + timeout
+            await balancer._first(deadline, wait_for_ready)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        lease, balancer = self._lease, self._balancer
-        balancer._core.release(lease.cell, lease.outcome(error), lease.started, balancer._clock())
+        balancer = self._balancer
+        outcome = OK if error is None and self._outcome is None else self.outcome(error)
+        balancer._core.release(self.cell, outcome, self.started, balancer._clock())
 
 
 class _Running(Generic[T]):

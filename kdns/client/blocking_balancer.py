@@ -22,8 +22,9 @@ from kdns.client.endpoint import EndpointSet
 from kdns.client.errors import Closed, DeadlineExceeded, NoEndpoints, OptionError
 from kdns.client.forking import tell_when_forked
 from kdns.client.hooks import Hooks, Listeners
-from kdns.client.lease import Lease
+from kdns.client.lease import IMPATIENT, Lease, Patience
 from kdns.client.options import BalancerOptions
+from kdns.client.outcome import OK
 from kdns.client.results import Results, is_over
 from kdns.client.snapshot import Snapshot
 from kdns.client.target import Target
@@ -103,7 +104,8 @@ class BlockingBalancer:
         timeout: float | None = None,
     ) -> BlockingAcquiring:
         """`with balancer.acquire() as lease`: one attempt; see kdns.client.Balancer.acquire."""
-        return BlockingAcquiring(self, key, idempotent, wait_for_ready, timeout)
+        patience = (wait_for_ready, timeout) if wait_for_ready or timeout is not None else None
+        return BlockingAcquiring(self, key, idempotent, patience)
 
     def call(
         self,
@@ -175,13 +177,6 @@ class BlockingBalancer:
         """The resolver has a lock of its own, and is told when ours is free."""
         self._asks_anew = True
 
-    def _release(self, lease: Lease, error: BaseException | None) -> None:
-        outcome = lease.outcome(error)
-        with self._lock:
-            self._core.release(lease.cell, outcome, lease.started, self._clock())
-        if self._asks_anew:
-            self._tell_failure()
-
     def _tell_failure(self) -> None:
         self._asks_anew = False
         self._resolver.failed(self._target)
@@ -222,24 +217,18 @@ class BlockingBalancer:
         return known is not None and len(known) > 0
 
 
-class BlockingAcquiring:
-    """A lease to come: what `acquire` gives."""
+class BlockingAcquiring(Lease):
+    """A lease to come, and then the lease itself: one object, for it is on the way of every request."""
 
-    __slots__ = ("_balancer", "_idempotent", "_key", "_lease", "_timeout", "_wait_for_ready")
+    __slots__ = ("_balancer", "_idempotent", "_key", "_patience")
 
     def __init__(
-        self,
-        balancer: BlockingBalancer,
-        key: bytes | None,
-        idempotent: bool,
-        wait_for_ready: bool,
-        timeout: float | None,
+        self, balancer: BlockingBalancer, key: bytes | None, idempotent: bool, patience: Patience | None
     ) -> None:
         self._balancer = balancer
         self._key = key
         self._idempotent = idempotent
-        self._wait_for_ready = wait_for_ready
-        self._timeout = timeout
+        self._patience = patience
 
     def __enter__(self) -> Lease:
         balancer = self._balancer
@@ -247,23 +236,33 @@ class BlockingAcquiring:
         if known is None or known is not balancer._core.set or balancer._is_closed or not known.endpoints:
             self._slowly()
         with balancer._lock:
-            now = balancer._clock()
-            cell = balancer._core.pick(now, self._key, (), self._idempotent)
-        self._lease = lease = Lease(balancer, cell, now)
-        return lease
+            self.started = now = balancer._clock()
+            self.cell = cell = balancer._core.pick(now, self._key, (), self._idempotent)
+        self._lender = balancer
+        self._outcome = self.was_sent = None
+        self.endpoint = cell.endpoint
+        self.number = 1
+        self.until = inf
+        return self
 
     def _slowly(self) -> None:
         balancer = self._balancer
         balancer._check_open()
         known = balancer._known()
-        if known is None or (self._wait_for_ready and not known.endpoints):
-            deadline = inf if self._timeout is None else balancer._clock() + self._timeout
-            balancer._first(deadline, self._wait_for_ready)
+        wait_for_ready, timeout = self._patience or IMPATIENT
+        if known is None or (wait_for_ready and not known.endpoints):
+            deadline = inf if timeout is None else balancer._clock() + timeout
+            balancer._first(deadline, wait_for_ready)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._balancer._release(self._lease, error)
+        balancer = self._balancer
+        outcome = OK if error is None and self._outcome is None else self.outcome(error)
+        with balancer._lock:
+            balancer._core.release(self.cell, outcome, self.started, balancer._clock())
+        if balancer._asks_anew:
+            balancer._tell_failure()
 
 
 class _Running(Generic[T]):

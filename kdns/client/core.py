@@ -20,7 +20,7 @@ from kdns.client.errors import NoEndpoints, Saturated
 from kdns.client.ewma import Floor, observe
 from kdns.client.hooks import Ejected, Ended, Listeners, Picked, Returned
 from kdns.client.options import BalancerOptions
-from kdns.client.outcome import NEUTRAL, Outcome
+from kdns.client.outcome import NEUTRAL, OK, Outcome
 from kdns.client.outlier import Change, Event, OutlierDetection
 from kdns.client.picker import Picker
 from kdns.client.pickers import make_picker
@@ -110,7 +110,7 @@ class Core:
         """An attempt that began at `started` has ended."""
         cell.outstanding -= 1
         self.outstanding -= 1
-        if outcome.ok and not outcome.is_neutral:
+        if outcome is OK or (outcome.ok and not outcome.is_neutral):
             observe(cell, now - started, now, self._decay)
             if cell.state is _UP and not cell.suspected:
                 cell.good += 1

@@ -15,6 +15,9 @@ from kdns.client.classify import outcome_of
 from kdns.client.endpoint import Endpoint
 from kdns.client.outcome import OK, Outcome, Safety
 
+Patience = tuple[bool, float | None]  # whether to wait for endpoints, and for how many seconds at most
+IMPATIENT: Patience = (False, None)
+
 
 class Lender(Protocol):
     """A balancer, for its leases."""
@@ -34,14 +37,22 @@ class Lease:
     """
 
     __slots__ = ("_lender", "_outcome", "cell", "endpoint", "number", "started", "until", "was_sent")
+    _lender: Lender
+    _outcome: Outcome | None
+    cell: Cell
+    endpoint: Endpoint
+    number: int
+    started: float
+    until: float
+    was_sent: bool | None
 
     def __init__(self, lender: Lender, cell: Cell, started: float, number: int = 1, until: float = inf) -> None:
         self._lender = lender
         self.cell = cell
         self.started = started
-        self._outcome: Outcome | None = None
-        self.was_sent: bool | None = None
-        self.endpoint: Endpoint = cell.endpoint
+        self._outcome = None
+        self.was_sent = None
+        self.endpoint = cell.endpoint
         self.number = number
         self.until = until
 
