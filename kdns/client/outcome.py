@@ -35,6 +35,13 @@ class Outcome(NamedTuple):
     text: str = ""
     is_silence: bool = False
 
+    @property
+    def word(self) -> str:
+        """One of four words, for metrics."""
+        if self.is_neutral:
+            return "neutral"
+        return "ok" if self.ok else "unreachable" if self.unreachable else "failed"
+
 
 OK = Outcome(True)
 FAILED = Outcome(False, text="failed")
