@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import exp
-from statistics import median_low
 
 from kdns.client.cells import UNMEASURED, Cell
 from kdns.client.options import EwmaOptions
@@ -52,4 +51,5 @@ class Floor:
         decay = self._options.decay
         measured = [decayed(cell, now, decay) for cell in cells if cell.ewma != UNMEASURED]
         if measured:
-            self.value = self._options.floor_share * median_low(measured)
+            measured.sort()
+            self.value = self._options.floor_share * measured[(len(measured) - 1) // 2]  # the low median
