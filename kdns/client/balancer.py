@@ -250,7 +250,7 @@ class Balancer:
 class Acquiring(Lease):
     """A lease to come, and then the lease itself: one object, for it is on the way of every request."""
 
-    __slots__ = ("_balancer", "_idempotent", "_key", "_patience")
+    __slots__ = ("_balancer", "_core", "_idempotent", "_key", "_patience")
 
     def __init__(self, balancer: Balancer, key: bytes | None, idempotent: bool, patience: Patience | None) -> None:
         self._balancer = balancer
@@ -265,6 +265,7 @@ class Acquiring(Lease):
         if known is None or known is not core.set or balancer._is_closed or not known.endpoints:
             await self._slowly()
             core = balancer._core
+        self._core = core  # in a child process the balancer has another one
         self.started = now = balancer._clock()
         self.cell = cell = core.pick(now, self._key, (), self._idempotent)
         self._lender = balancer
@@ -286,9 +287,8 @@ class Acquiring(Lease):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        balancer = self._balancer
         outcome = OK if error is None and self._outcome is None else self.outcome(error)
-        balancer._core.release(self.cell, outcome, self.started, balancer._clock())
+        self._core.release(self.cell, outcome, self.started, self._balancer._clock())
 
 
 class _Running(Generic[T]):

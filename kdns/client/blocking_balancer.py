@@ -220,7 +220,7 @@ class BlockingBalancer:
 class BlockingAcquiring(Lease):
     """A lease to come, and then the lease itself: one object, for it is on the way of every request."""
 
-    __slots__ = ("_balancer", "_idempotent", "_key", "_patience")
+    __slots__ = ("_balancer", "_core", "_idempotent", "_key", "_patience")
 
     def __init__(
         self, balancer: BlockingBalancer, key: bytes | None, idempotent: bool, patience: Patience | None
@@ -235,9 +235,10 @@ class BlockingAcquiring(Lease):
         known = balancer._resolver.current(balancer._target)
         if known is None or known is not balancer._core.set or balancer._is_closed or not known.endpoints:
             self._slowly()
+        self._core = core = balancer._core  # in a child process the balancer has another one
         with balancer._lock:
             self.started = now = balancer._clock()
-            self.cell = cell = balancer._core.pick(now, self._key, (), self._idempotent)
+            self.cell = cell = core.pick(now, self._key, (), self._idempotent)
         self._lender = balancer
         self._outcome = self.was_sent = None
         self.endpoint = cell.endpoint
@@ -260,7 +261,7 @@ class BlockingAcquiring(Lease):
         balancer = self._balancer
         outcome = OK if error is None and self._outcome is None else self.outcome(error)
         with balancer._lock:
-            balancer._core.release(self.cell, outcome, self.started, balancer._clock())
+            self._core.release(self.cell, outcome, self.started, balancer._clock())
         if balancer._asks_anew:
             balancer._tell_failure()
 
