@@ -215,7 +215,9 @@ class Core:
             self._rebuild(now)
         if outcome.unreachable or (event is not None and event.change is not Change.RETURNED):
             self._failed()
-        if outcome is not NEUTRAL or now > started:  # a pick that a call took back is no attempt
+        if outcome is NEUTRAL and now == started:  # a pick that a call took back is no attempt
+            self._forget_if_gone(cell)
+        else:
             self._tell_ended(cell, outcome, started, now)
 
     def _settle(self, events: list[Event], now: float) -> None:
@@ -256,9 +258,12 @@ class Core:
         for hook in self._listeners.picked:
             hook(event)
 
-    def _tell_ended(self, cell: Cell, outcome: Outcome, started: float, now: float) -> None:
+    def _forget_if_gone(self, cell: Cell) -> None:
         if cell.is_leaving and not cell.outstanding:
             self._cells.forget(cell)
+
+    def _tell_ended(self, cell: Cell, outcome: Outcome, started: float, now: float) -> None:
+        self._forget_if_gone(cell)
         if self._listeners.ended:
             event = Ended(self._target.text, cell.endpoint, outcome, now - started)
             for hook in self._listeners.ended:

@@ -260,13 +260,13 @@ class OutlierDetection:
     # What time does.
 
     def _by_time(self, cells: Sequence[Cell], now: float) -> list[Event]:
-        events = []
-        for cell, record in self._records.items():
-            if not _waits(cell) or cell.is_leaving:
-                continue
-            if len(cells) < 2:
-                events.append(self._return(cell, record, now, "it is the only one"))
-        return events
+        """Whoever is left alone is up, whether it waits or is being probed: there is nobody else."""
+        if len(cells) != 1:
+            return []
+        record = self._records.get(cells[0])
+        if record is None or cells[0].state is _UP:
+            return []
+        return [self._return(cells[0], record, now, "it is the only one")]
 
     def _by_rates(self, cells: Sequence[Cell], options: Outliers, now: float) -> list[Event]:
         """Eject whose success rate of this interval is far below the others' (A50), the worst first."""

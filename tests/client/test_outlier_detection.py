@@ -508,3 +508,15 @@ def test_the_success_rate_of_before_the_return_is_forgotten() -> None:
     for cell in world.cells:
         cell.good += 200
     assert world.detection.swept(world.cells, 10.0) == []
+
+
+def test_who_is_left_alone_while_it_is_probed_is_up_whatever_the_probe_says() -> None:
+    world = World(2)
+    first = world.cells[0]
+    world.eject(first, 1.0)
+    assert world.detection.probe(world.cells, 2.0, idempotent=True) is first
+    world.cells = world.cells[:1]
+    (event,) = world.detection.swept(world.cells, 2.1)
+    assert event.cause == "it is the only one"
+    assert world.end(first, FAILED, 2.2, started=2.0) is None
+    assert first.state is State.UP
