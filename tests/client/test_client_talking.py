@@ -61,14 +61,28 @@ class Servers:
         return octets, source
 
 
+def one_port() -> tuple[socket.socket, socket.socket]:
+    """UDP and TCP on one free port; a port that is free for the one may be taken for the other."""
+    for _ in range(50):
+        udp, tcp = socket.socket(type=socket.SOCK_DGRAM), socket.socket()
+        udp.bind(("127.0.0.1", 0))
+        try:
+            tcp.bind(udp.getsockname())
+        except OSError:
+            udp.close()
+            tcp.close()
+        else:
+            return udp, tcp
+    raise AssertionError("no port is free for both")
+
+
 @contextmanager
 def serving() -> Iterator[Servers]:
     before = descriptors()
-    with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-        udp.bind(("127.0.0.1", 0))
+    udp, tcp = one_port()
+    with udp, tcp:
         udp.settimeout(5.0)
         tcp.settimeout(5.0)
-        tcp.bind(udp.getsockname())
         servers = Servers(udp, tcp)
         yield servers
         servers.talk.close()
